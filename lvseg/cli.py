@@ -1,0 +1,64 @@
+"""What every lvseg command shares: one-line errors, exit codes, missing extras, progress bars."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from lvseg.errors import LvsegError
+
+console = Console(stderr=True)
+
+
+class Command(click.Command):
+    """A click command whose errors are one line: exit code 2 for what the user must change, 1 for the rest."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run the command; click's own three-line usage errors become one line too."""
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        try:
+            sys.exit(super().main(*args, standalone_mode=False, **extra) or 0)
+        except click.UsageError as error:
+            _fail(f"{error.format_message().rstrip('.')}; see --help", error.exit_code)
+        except click.ClickException as error:
+            _fail(error.format_message(), error.exit_code)
+        except LvsegError as error:
+            _fail(str(error), error.exit_code)
+        except OSError as error:
+            named = f"{error.filename}: " if error.filename else ""
+            _fail(f"{named}{error.strerror or error}", 1)
+        except (click.Abort, KeyboardInterrupt):
+            _fail("interrupted", 130)
+
+
+def _fail(message: str, exit_code: int) -> None:
+    one_line = " ".join(message.split())
+    click.echo(f"error: {one_line}", err=True)
+    sys.exit(exit_code)
+
+
+def run_command(module: str, *, extra: str = "") -> None:
+    """Import ``module`` and run its ``main``; a missing extra is one line that says how to install it.
+
+    Args:
+        module: Dotted name of the module that holds the click command ``main``.
+        extra: The optional dependency group that the command needs, such as ``"train"``.
+    """
+    try:
+        command: Command = importlib.import_module(module).main
+    except ModuleNotFoundError as error:
+        if not extra or (error.name or "").split(".")[0].startswith("lvseg"):
+            raise
+        _fail(f"{error.name} is not installed; run: pip install 'lvseg[{extra}]'", 2)
+    command.main()
+
+
+def progress() -> Progress:
+    """Return a progress display on standard error: description, bar, count and elapsed time."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    )

@@ -1,0 +1,86 @@
+"""What lvseg raises on purpose.
+
+LvsegError
++-- InputError          the caller can fix it: a file, a field or an option (exit code 2)
+|   +-- DicomError
+|   +-- ContourError
+|   +-- DatasetError
+|   +-- OptionError
+|   +-- RunError
+|   +-- BundleError
++-- OperationError      it failed at run time: a port, a server, an engine (exit code 1)
+    +-- EngineError
+    +-- ServerError
+"""
+
+
+class LvsegError(Exception):
+    """Base of every error that lvseg raises on purpose; its text is one line for a person."""
+
+    exit_code = 1
+
+
+class InputError(LvsegError):
+    """Something that the caller gave and can fix.
+
+    Args:
+        message: One line: what was found, what was expected, what to do. Never a patient's data.
+        reason: A stable, machine-readable word for the kind of fault, such as ``"NOT_DICOM"``.
+        field: The DICOM keyword, option or file key at fault, such as ``"PixelSpacing"``; may be empty.
+        expected: What would have been accepted; may be empty.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, reason: str, field: str = "", expected: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.field = field
+        self.expected = expected
+
+
+class DicomError(InputError):
+    """A DICOM object that cannot be read as a slice."""
+
+
+class ContourError(InputError):
+    """A contour that is malformed or does not fit its slice."""
+
+
+class DatasetError(InputError):
+    """Folders of images and contours that give no usable data set."""
+
+
+class OptionError(InputError):
+    """An option whose value cannot be used."""
+
+
+class RunError(InputError):
+    """A folder that is not a training run, or a broken one."""
+
+
+class BundleError(InputError):
+    """A folder that is not a bundle, or one that differs from its manifest."""
+
+
+class OperationError(LvsegError):
+    """Something failed at run time though the input was good."""
+
+
+class EngineError(OperationError):
+    """An engine could not be loaded or failed while running."""
+
+
+class ServerError(OperationError):
+    """A server could not be started or reached, or answered with an error.
+
+    Args:
+        message: One line for a person.
+        code: The name of the gRPC status code, such as ``"UNAVAILABLE"``; empty before any call was made.
+        reason: The server's stable reason, such as ``"NOT_DICOM"``; may be empty.
+    """
+
+    def __init__(self, message: str, *, code: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason

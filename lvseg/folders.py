@@ -1,0 +1,55 @@
+"""Result folders: written whole or not at all, and never over something that is not ours."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lvseg.errors import OptionError
+
+
+def check_free(folder: Path, *, signature: str, overwrite: bool) -> None:
+    """Check that results may be written to ``folder``, before any work is done.
+
+    Args:
+        folder: Where the results shall be.
+        signature: Name of the file by which a former result of the same kind is known.
+        overwrite: Whether a former result may be replaced. Anything else never is.
+
+    Raises:
+        OptionError: If ``folder`` holds something and may not be replaced.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / signature).is_file():
+        raise OptionError(
+            f"{folder} exists and is not a former result (it holds no {signature}): choose another --out",
+            reason="OUTPUT_EXISTS",
+            field="--out",
+        )
+    if not overwrite:
+        raise OptionError(
+            f"{folder} holds a former result: choose another --out or pass --overwrite",
+            reason="OUTPUT_EXISTS",
+            field="--out",
+        )
+
+
+@contextmanager
+def new_folder(folder: Path, *, signature: str, overwrite: bool = False) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of ``folder`` when the block ends without an error.
+
+    The arguments and errors are those of :func:`check_free`. After an error nothing has changed.
+    """
+    check_free(folder, signature=signature, overwrite=overwrite)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        staging.chmod(0o755)
+        yield staging
+        if folder.exists():
+            shutil.rmtree(folder)
+        staging.rename(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
