@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -16,12 +17,19 @@ console = Console(stderr=True)
 class Command(click.Command):
     """A click command whose errors are one line: exit code 2 for what the user must change, 1 for the rest."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run the command; click's own three-line usage errors become one line too."""
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         try:
-            sys.exit(super().main(*args, standalone_mode=False, **extra) or 0)
+            sys.exit(super().main(args, prog_name, complete_var, standalone_mode=False, **extra) or 0)
         except click.UsageError as error:
             _fail(f"{error.format_message().rstrip('.')}; see --help", error.exit_code)
         except click.ClickException as error:
@@ -60,5 +68,9 @@ def run_command(module: str, *, extra: str = "") -> None:
 def progress() -> Progress:
     """Return a progress display on standard error: description, bar, count and elapsed time."""
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
     )

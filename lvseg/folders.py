@@ -36,6 +36,12 @@ def check_free(folder: Path, *, signature: str, overwrite: bool) -> None:
         )
 
 
+def remove_former(folder: Path) -> None:
+    """Remove a former result that :func:`check_free` has allowed to be replaced."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
 @contextmanager
 def new_folder(folder: Path, *, signature: str, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty folder that takes the place of ``folder`` when the block ends without an error.
@@ -48,8 +54,10 @@ def new_folder(folder: Path, *, signature: str, overwrite: bool = False) -> Iter
     try:
         staging.chmod(0o755)
         yield staging
+        former = staging.with_name(f"{staging.name}-former")
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(former)
         staging.rename(folder)
+        shutil.rmtree(former, ignore_errors=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)

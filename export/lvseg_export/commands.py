@@ -5,4 +5,4 @@ from lvseg.cli import run_command
 
 def export() -> None:
     """Run lvseg-export."""
-    run_command("lvseg_export.cli", extra="export,train")
+    run_command("lvseg_export.cli", extra="export")

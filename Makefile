@@ -1,0 +1,48 @@
+# Everything runs in .venv; `make install` makes it, and the other targets need nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# Real data for the demo: make demo IMAGES=DIR CONTOURS=DIR [VALIDATE="PATIENT ..."]
+IMAGES ?=
+CONTOURS ?=
+VALIDATE ?=
+DEMO ?= demo
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types protos check clean
+
+help:  ## Show what there is to make.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## Create .venv and install lvseg with all it needs for work on it.
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: install  ## Train, export, serve and measure on phantoms, or on IMAGES and CONTOURS.
+	$(BIN)/python -m lvseg_serve.demo --out $(DEMO) \
+		$(if $(IMAGES),--images '$(IMAGES)') $(if $(CONTOURS),--contours '$(CONTOURS)') \
+		$(foreach patient,$(VALIDATE),--validate $(patient))
+
+test: install  ## Run the tests.
+	$(BIN)/python -m pytest
+
+lint: install  ## Check style.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install  ## Check types.
+	$(BIN)/mypy
+
+protos: install  ## Generate the Python code of the gRPC interface.
+	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=protos --grpc_python_out=protos \
+		--mypy_out=protos --mypy_grpc_out=protos lvseg_api/v1/segmentation.proto
+
+check: lint types test  ## All that has to pass before a change lands.
+
+clean:  ## Remove the environment and the caches.
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist

@@ -1,0 +1,88 @@
+"""The command lvseg-export."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from lvseg.cli import Command, console
+from lvseg.data.sunnybrook import index_sunnybrook
+from lvseg.dicom import Slice, read_slice
+from lvseg.errors import OptionError
+from lvseg.folders import check_free, new_folder
+from lvseg.train.run import TrainedRun, load_run
+from lvseg_export.bundle import MANIFEST
+from lvseg_export.export import export_run
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command(cls=Command, context_settings={"max_content_width": 110})
+@click.argument("run", type=_FOLDER)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Bundle folder to write.")
+@click.option("--name", help="The model's name, as a server tells it.  [default: the name of the run folder]")
+@click.option(
+    "--images",
+    type=_FOLDER,
+    help="Folder with DICOM files to check the export on, with --contours.  "
+    "[default: the run's own validation slices]",
+)
+@click.option("--contours", type=_FOLDER, help="Folder with the contours that say which images to check on.")
+@click.option("--overwrite", is_flag=True, help="Replace a former bundle in --out.")
+def main(
+    run: Path, out: Path, name: str | None, images: Path | None, contours: Path | None, overwrite: bool
+) -> None:
+    r"""Export the best model of RUN, a folder that lvseg-train wrote, as a bundle.
+
+    A bundle is all that a server needs: the network as ONNX with its normalisation inside, a manifest with
+    the SHA-256 of every file, reference slices and a model card. Nothing is written unless the
+    exported network gives the trained model's masks.
+
+    \b
+    Example:
+      lvseg-export runs/a --out bundles/a
+    """
+    if (images is None) != (contours is None):
+        raise OptionError("--images and --contours go together", reason="INVALID_OPTION", field="--images")
+    check_free(out, signature=MANIFEST, overwrite=overwrite)
+    trained = load_run(run)
+    if images and contours:
+        slices = _labelled_slices(images, contours)
+    else:
+        slices = _validation_slices(trained)
+    with (
+        console.status("exporting, and comparing with the trained model"),
+        new_folder(out, signature=MANIFEST, overwrite=overwrite) as folder,
+    ):
+        bundle = export_run(trained, folder, name=name or run.resolve().name, slices=slices)
+    model = bundle.manifest.model
+    click.echo(f"{model.name} {model.version} ({model.architecture}) written to {out}")
+    for engine in bundle.manifest.engines:
+        for check, parity in engine.parity.items():
+            click.echo(
+                f"{engine.file} ({engine.precision}) against PyTorch on {parity['slices']} {check}: "
+                f"{parity['differing_pixels']} of {parity['pixels']} mask pixels differ, "
+                f"probability by {parity['largest_probability_difference']:.1e} at most"
+            )
+
+
+def _labelled_slices(images: Path, contours: Path) -> list[Slice]:
+    return [read_slice(sample.image) for sample in index_sunnybrook(images, contours).samples]
+
+
+def _validation_slices(run: TrainedRun) -> Sequence[Slice]:
+    """Return the run's validation slices, or none, said aloud, where its data lie no longer."""
+    options = run.record.options
+    images, contours = Path(options.images), Path(options.contours)
+    if not (images.is_dir() and contours.is_dir()):
+        console.print(
+            f"{images} is not there any more: checking on phantoms alone; pass --images and --contours to "
+            "check on real slices",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+        return []
+    wanted = set(run.record.validation)
+    samples = index_sunnybrook(images, contours).samples
+    return [read_slice(sample.image) for sample in samples if sample.name in wanted]

@@ -1,0 +1,57 @@
+"""What every engine does: a batch of slices in, masks out."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvseg.errors import EngineError
+
+
+class Prediction(NamedTuple):
+    """What a model says of a batch of slices on its working grid."""
+
+    mask: NDArray[np.uint8]
+    """Shape (N, H, W); 1 = left-ventricle blood pool."""
+    probability: NDArray[np.float32]
+    """Shape (N, H, W); of being left-ventricle blood pool."""
+
+
+class Engine(Protocol):
+    """One runtime with one model of a bundle loaded, ready to run. Safe to call from one thread at a time."""
+
+    @property
+    def name(self) -> str:
+        """Runtime and device, such as ``"onnxruntime-cpu"``."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """The runtime's own version."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic of the network's layers, such as ``"fp32"``."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """CPU threads that one run may use."""
+        ...
+
+    def run(self, pixels: NDArray[np.float32]) -> Prediction:
+        """Segment raw pixels (N, 1, H, W) that lie on the working grid.
+
+        Raises:
+            EngineError: If the shape or type is another one, or the runtime fails.
+        """
+        ...
+
+
+def check_batch(pixels: NDArray[np.float32]) -> None:
+    """Check that an array is a batch that an engine takes."""
+    if pixels.ndim != 4 or pixels.shape[1] != 1 or 0 in pixels.shape or pixels.dtype != np.float32:
+        raise EngineError(
+            f"expected float32 pixels of shape (N, 1, H, W), got {pixels.dtype} of shape {pixels.shape}"
+        )

@@ -1,0 +1,90 @@
+"""Everything that decides what a training does, as the run folder records it."""
+
+import dataclasses
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lvseg.data.augmentation import Augmentation
+from lvseg.errors import RunError
+
+OPTIONS_FILE = "options.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """The exact options of a run: with the same data they give the same training."""
+
+    images: str
+    contours: str
+    model: str = "fcn-8s"
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+    validate: Sequence[str] = ()
+    """Patients kept for validation; where empty, ``validation_percent`` applies."""
+    validation_percent: float | None = None
+    """The lab's split: a seeded random share of the contours, so patients stand on both sides."""
+    strict: bool = False
+    epochs: int = 50
+    batch_size: int = 8
+    learning_rate: float = 3e-3
+    """Peak of the one-cycle schedule."""
+    weight_decay: float = 1e-2
+    validation_interval: int = 2
+    """Epochs between two validations; the last epoch is always validated."""
+    working_spacing_mm: float | None = None
+    """``None`` stands for the median of the training slices."""
+    seed: int = 1
+    precision: str = "32-true"
+    workers: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What ``options.json`` holds: the options, and what they came to on the data."""
+
+    options: TrainOptions
+    working_spacing_mm: float
+    training: Sequence[str]
+    """Names of the slices trained on."""
+    validation: Sequence[str]
+    """Names of the slices validated on."""
+    versions: Mapping[str, str]
+
+    def write(self, folder: Path) -> None:
+        """Write ``options.json``."""
+        (folder / OPTIONS_FILE).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "RunRecord":
+        """Read ``options.json``.
+
+        Raises:
+            RunError: If the folder is not a run, or its options are of another version of lvseg.
+        """
+        path = folder / OPTIONS_FILE
+        if not path.is_file():
+            raise RunError(
+                f"{folder} is not a run (it holds no {OPTIONS_FILE}); write one with lvseg-train",
+                reason="NOT_A_RUN",
+            )
+        try:
+            values = json.loads(path.read_bytes())
+            options = values["options"]
+            augmentation = Augmentation(**options["augmentation"])
+            return cls(**{**values, "options": TrainOptions(**{**options, "augmentation": augmentation})})
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"{path} is not the options of a run of this lvseg ({error}); train again",
+                reason="MALFORMED_RUN",
+            ) from error
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions that a training's numbers depend on."""
+    packages = ("lvseg", "torch", "lightning", "monai", "numpy", "scikit-image", "pydicom")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -1,0 +1,144 @@
+"""One training, from folders of images and contours to a run folder."""
+
+import logging
+import statistics
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from lightning import Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from lvseg.cli import console, progress
+from lvseg.data.dataset import EpochSampler, TrainingWindows
+from lvseg.data.split import Split, split_by_patient, split_by_percent
+from lvseg.data.sunnybrook import LabelledImage, load_sunnybrook
+from lvseg.errors import OptionError
+from lvseg.models import build_model
+from lvseg.train.callbacks import MetricsFile, ProgressDisplay, ScoresInCheckpoint
+from lvseg.train.options import RunRecord, TrainOptions, package_versions
+from lvseg.train.run import BEST, LAST, METRICS, TrainedRun, load_run
+from lvseg.train.task import SegmentationTask
+
+
+def load_split(options: TrainOptions) -> Split[LabelledImage]:
+    """Find, decode and split the data that the options name; contours left out are named on standard error.
+
+    Raises:
+        DatasetError: If the folders give no usable data, or a side of the split is empty.
+        OptionError: If the options name no split, or a patient that is not there.
+    """
+    with progress() as display:
+        loaded = load_sunnybrook(Path(options.images), Path(options.contours), display, strict=options.strict)
+    for problem in loaded.problems:
+        console.print(f"left out: {problem.message}", highlight=False, markup=False, soft_wrap=True)
+    if options.validate:
+        return split_by_patient(loaded.images, options.validate)
+    if options.validation_percent is not None:
+        return split_by_percent(loaded.images, options.validation_percent, seed=options.seed)
+    patients = ", ".join(dict.fromkeys(image.patient for image in loaded.images))
+    raise OptionError(
+        f"nothing to validate on: pass --validate PATIENT (here: {patients}) or --validation-percent",
+        reason="NO_VALIDATION",
+        field="--validate",
+    )
+
+
+def start_run(folder: Path, options: TrainOptions, data: Split[LabelledImage]) -> RunRecord:
+    """Create a run folder that records what the options came to on the data."""
+    spacings = [statistics.fmean(image.slice.pixel_spacing) for image in data.training]
+    record = RunRecord(
+        options=options,
+        working_spacing_mm=options.working_spacing_mm or round(statistics.median(spacings), 4),
+        training=[image.name for image in data.training],
+        validation=[image.name for image in data.validation],
+        versions=package_versions(),
+    )
+    (folder / BEST.parent).mkdir(parents=True, exist_ok=True)
+    record.write(folder)
+    return record
+
+
+def fit(folder: Path, record: RunRecord, data: Split[LabelledImage]) -> TrainedRun:
+    """Train in a run folder, from its last checkpoint if it has one, and return the best model."""
+    options = record.options
+    if options.epochs % options.validation_interval:
+        raise OptionError(
+            f"--epochs {options.epochs} is no multiple of --validation-interval {options.validation_interval}, "
+            "so the last epoch would not be validated; change one of them",
+            reason="INVALID_OPTION",
+            field="--validation-interval",
+        )
+    seed_everything(options.seed, verbose=False)
+    task = SegmentationTask(
+        build_model(options.model, options.model_options),
+        options,
+        working_spacing_mm=record.working_spacing_mm,
+        validation=data.validation,
+    )
+    windows = TrainingWindows(
+        data.training,
+        working_spacing_mm=record.working_spacing_mm,
+        augmentation=options.augmentation,
+        seed=options.seed,
+    )
+    training = DataLoader(
+        windows,
+        batch_size=options.batch_size,
+        sampler=EpochSampler(len(windows), seed=options.seed),
+        num_workers=options.workers,
+        persistent_workers=options.workers > 0,
+        # A last batch of one slice would leave batch normalisation without a deviation.
+        drop_last=len(windows) % options.batch_size == 1 and len(windows) > 1,
+    )
+    validation: DataLoader[tuple[Tensor, ...]] = DataLoader(
+        TensorDataset(torch.arange(len(data.validation))), batch_size=None
+    )
+    last = folder / LAST
+    with _quiet_lightning():
+        trainer = _trainer(folder, options)
+        trainer.fit(task, training, validation, ckpt_path=last if last.is_file() else None, weights_only=True)
+    return load_run(folder)
+
+
+def _trainer(folder: Path, options: TrainOptions) -> Trainer:
+    checkpoints = folder / BEST.parent
+    best = ModelCheckpoint(
+        checkpoints, BEST.stem, monitor="val_dice", mode="max", enable_version_counter=False
+    )
+    last = ModelCheckpoint(
+        checkpoints, LAST.stem, every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    return Trainer(
+        max_epochs=options.epochs,
+        precision=options.precision,  # type: ignore[arg-type]
+        check_val_every_n_epoch=options.validation_interval,
+        callbacks=[MetricsFile(folder / METRICS), ScoresInCheckpoint(), ProgressDisplay(), best, last],
+        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        deterministic="warn",
+    )
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's advertisements and hints from a user who cannot act on them."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*before.*optimizer.step.*")
+            warnings.filterwarnings("ignore", message=".*is not empty.*", category=UserWarning)
+            yield
+    finally:
+        logger.setLevel(level)

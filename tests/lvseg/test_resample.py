@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from lvseg.resample import from_working, to_working, working_shape
+
+
+def test_the_working_grid_covers_the_same_millimetres():
+    # 192 rows of 2 mm and 256 columns of 1 mm, on pixels of 1.5 mm: 384 / 1.5 and 256 / 1.5 = 170.67.
+    assert working_shape((192, 256), (2.0, 1.0), 1.5) == (256, 171)
+
+
+def test_a_slice_of_the_working_spacing_is_left_as_it_is():
+    pixels = np.random.default_rng(0).random((256, 256), dtype=np.float32)
+    assert to_working(pixels, (1.367188, 1.367188), 1.3672) is pixels
+
+
+def test_a_linear_slope_in_mm_stays_one():
+    columns_mm = (np.arange(64) + 0.5) * 1.0
+    pixels = np.tile(columns_mm, (64, 1)).astype(np.float32)
+    working = to_working(pixels, (1.0, 1.0), 2.0)
+    np.testing.assert_allclose(working[16, 4:28], (np.arange(4, 28) + 0.5) * 2.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("spacing_mm", [0.7, 1.0, 1.9])
+def test_a_disc_comes_back_at_its_place_and_size(spacing_mm):
+    rows, columns = np.mgrid[:192, :256]
+    disc = (((rows - 90.5) ** 2 + (columns - 131.0) ** 2) < 30**2).astype(np.float32)
+    working = to_working(disc, (spacing_mm, spacing_mm), 1.4)
+    back = from_working(working, disc.shape) > 0.5
+    both = np.count_nonzero(back & (disc > 0))
+    assert 2 * both / (np.count_nonzero(back) + np.count_nonzero(disc)) > 0.985
+    np.testing.assert_allclose(np.argwhere(back).mean(axis=0), (90.5, 131.0), atol=0.1)
+
+
+def test_a_probability_stays_between_zero_and_one():
+    working = np.random.default_rng(1).integers(0, 2, (100, 120)).astype(np.float32)
+    back = from_working(working, (256, 300))
+    assert back.dtype == np.float32
+    assert 0 <= back.min()
+    assert back.max() <= 1
+
+
+@pytest.mark.parametrize("spacing_mm", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_impossible_working_spacing_is_refused(spacing_mm):
+    with pytest.raises(ValueError, match="working spacing must be finite and above 0 mm"):
+        working_shape((10, 10), (1.0, 1.0), spacing_mm)
