@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from monai.transforms import AdjustContrast, Affine
+from monai.utils import convert_to_tensor
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
@@ -55,13 +56,15 @@ class TrainingWindows(Dataset[tuple[Tensor, Tensor]]):
         pixels, mask = self._slices[sample]
         options = self._augmentation
         gamma = _between(random, 1 / options.gamma, options.gamma)
-        image = AdjustContrast(gamma)(torch.from_numpy(pixels)[None])
-        image = self._normalise(torch.as_tensor(image)[None])[0]  # (1, H, W)
+        image = _plain(AdjustContrast(gamma)(torch.from_numpy(pixels)[None]))
+        image = self._normalise(image[None])[0]  # (1, H, W)
         window = self._window(random, mask)
-        image = torch.as_tensor(window(image, mode="bilinear"))
-        label = torch.as_tensor(window(torch.from_numpy(mask)[None].to(torch.float32), mode="nearest"))
-        noise = random.standard_normal(image.shape, dtype=np.float32) * random.uniform(0, options.noise)
-        return image + torch.from_numpy(noise.astype(np.float32)), label
+        image = _plain(window(image, mode="bilinear"))
+        label = _plain(window(torch.from_numpy(mask)[None].to(torch.float32), mode="nearest"))
+        noise = random.standard_normal(image.shape, dtype=np.float32) * np.float32(
+            random.uniform(0, options.noise)
+        )
+        return image + torch.from_numpy(noise), label
 
     def _window(self, random: np.random.Generator, mask: NDArray[np.bool_]) -> Affine:
         options = self._augmentation
@@ -87,6 +90,12 @@ class TrainingWindows(Dataset[tuple[Tensor, Tensor]]):
 def _between(random: np.random.Generator, low: float, high: float) -> float:
     """Draw a factor whose logarithm is even between two limits."""
     return float(np.exp(random.uniform(np.log(low), np.log(high))))
+
+
+def _plain(image: object) -> Tensor:
+    """Return MONAI's result as a tensor without metadata, which every later operation would carry along."""
+    plain: Tensor = convert_to_tensor(image, track_meta=False)
+    return plain
 
 
 def _on_working_grid(

@@ -1,0 +1,108 @@
+"""Divide labelled slices into those to train on and those to validate on."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from lvseg.data.layout import case_name, case_order
+from lvseg.errors import DatasetError, OptionError
+
+
+class Sample(Protocol):
+    """What a split needs to know: a labelled slice, decoded or not."""
+
+    @property
+    def patient(self) -> str:
+        """The normalised case, such as ``SC-HF-I-5``."""
+
+    @property
+    def name(self) -> str:
+        """A name that no other sample has."""
+
+
+S = TypeVar("S", bound=Sample)
+
+
+@dataclass(frozen=True)
+class Split(Generic[S]):
+    """Two disjoint parts of a data set, each in the order of the whole."""
+
+    training: tuple[S, ...]
+    validation: tuple[S, ...]
+
+
+def split_by_patient(samples: Sequence[S], patients: Iterable[str]) -> Split[S]:
+    """Validate on whole patients: the honest split, for no patient stands on both sides.
+
+    Args:
+        samples: The data set.
+        patients: Cases to validate on; ``SC-HF-I-05`` names the same as ``SC-HF-I-5``.
+
+    Raises:
+        OptionError: If a patient is not in the data set.
+        DatasetError: If nothing is left to train or to validate on.
+    """
+    known = {sample.patient for sample in samples}
+    chosen = set()
+    for patient in patients:
+        case = case_name(patient)
+        if case not in known:
+            raise OptionError(
+                f"no patient {patient} in the data set; it has {', '.join(sorted(known, key=case_order))}",
+                reason="UNKNOWN_PATIENT",
+                field="--validate",
+                expected=", ".join(sorted(known, key=case_order)),
+            )
+        chosen.add(case)
+    return _divide(samples, {sample.name for sample in samples if sample.patient in chosen})
+
+
+def split_by_percent(samples: Sequence[S], percent: float, seed: int) -> Split[S]:
+    """Validate on a seeded random share of the contours: the lab's split.
+
+    Of ``n`` contours, floor(n x percent / 100) are for validation: 26 of 260 at 10%. Patients stand on
+    both sides, at neighbouring slices and phases, so the figures flatter; :func:`split_by_patient` is honest.
+
+    Args:
+        samples: The data set; which samples are drawn depends on their names and not on their order.
+        percent: Above 0 and below 100.
+        seed: Of the draw, 0 or above.
+
+    Raises:
+        OptionError: If ``percent`` or ``seed`` is out of range.
+        DatasetError: If nothing is left to train or to validate on.
+    """
+    if not 0 < percent < 100:
+        raise OptionError(
+            f"the share for validation must be above 0 and below 100%, got {percent:g}",
+            reason="BAD_PERCENT",
+            field="--validation-percent",
+            expected="a number above 0 and below 100",
+        )
+    if seed < 0:
+        raise OptionError(f"the seed must be 0 or above, got {seed}", reason="BAD_SEED", field="--seed")
+    # As a fraction of the number as written: 29% of 100 is 29, though 100 * 0.29 is just below.
+    count = math.floor(len(samples) * Fraction(str(percent)) / 100)
+    names = sorted(sample.name for sample in samples)
+    drawn = {names[index] for index in np.random.default_rng(seed).permutation(len(names))[:count]}
+    return _divide(samples, drawn)
+
+
+def _divide(samples: Sequence[S], validation: set[str]) -> Split[S]:
+    split = Split(
+        tuple(sample for sample in samples if sample.name not in validation),
+        tuple(sample for sample in samples if sample.name in validation),
+    )
+    for part, name in ((split.training, "train"), (split.validation, "validate")):
+        if not part:
+            raise DatasetError(
+                f"the split leaves nothing to {name} on: {len(split.training)} contours for training, "
+                f"{len(split.validation)} for validation; choose other patients or another share",
+                reason="EMPTY_SPLIT",
+                field="--validate",
+            )
+    return split
