@@ -168,11 +168,12 @@ def main(
 
 
 def _refuse_options_beside_resume(context: click.Context) -> None:
-    for name in context.params:
+    for parameter in context.command.params:
+        name = parameter.name or ""
         given = context.get_parameter_source(name) is not ParameterSource.DEFAULT
         if given and name not in {"resume", "threads"}:
             raise OptionError(
-                f"--resume takes every option from the run; leave out {name!r}",
+                f"--resume takes every option from the run; leave out {parameter.opts[0]}",
                 reason="INVALID_OPTION",
                 field="--resume",
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lvseg.data.augmentation import Augmentation
-from lvseg.errors import RunError
+from lvseg.errors import OptionError, RunError
 
 OPTIONS_FILE = "options.json"
 
@@ -33,14 +33,23 @@ class TrainOptions:
     learning_rate: float = 3e-3
     """Peak of the one-cycle schedule."""
     weight_decay: float = 1e-2
-    validation_interval: int = 2
-    """Epochs between two validations; the last epoch is always validated."""
+    validation_interval: int = 1
+    """Epochs between two validations; it divides ``epochs``, so that the last one is validated."""
     working_spacing_mm: float | None = None
     """``None`` stands for the median of the training slices."""
     seed: int = 1
     precision: str = "32-true"
     workers: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if self.epochs % self.validation_interval:
+            raise OptionError(
+                f"--epochs {self.epochs} is no multiple of --validation-interval {self.validation_interval}, "
+                "so the last epoch would not be validated; change one of them",
+                reason="INVALID_OPTION",
+                field="--validation-interval",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,8 @@ class SegmentationTask(LightningModule):
         validation: Sequence[LabelledImage],
     ) -> None:
         super().__init__()
-        self.model = model
+        # Several times faster on CPUs, and what GPUs with tensor cores want.
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._options = options
         self._working_spacing_mm = working_spacing_mm
         self._validation = validation
@@ -47,7 +48,9 @@ class SegmentationTask(LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the loss of windows (N, 1, S, S), already normalised, and their labels."""
         windows, labels = batch
-        loss: Tensor = self._loss(self.model.network(windows), labels)
+        loss: Tensor = self._loss(
+            self.model.network(windows.contiguous(memory_format=torch.channels_last)), labels
+        )
         if not torch.isfinite(loss):
             raise OperationError(
                 f"the loss is {loss.item()} in epoch {self.current_epoch + 1}, batch {batch_index + 1}; "

@@ -67,13 +67,6 @@ def start_run(folder: Path, options: TrainOptions, data: Split[LabelledImage]) -
 def fit(folder: Path, record: RunRecord, data: Split[LabelledImage]) -> TrainedRun:
     """Train in a run folder, from its last checkpoint if it has one, and return the best model."""
     options = record.options
-    if options.epochs % options.validation_interval:
-        raise OptionError(
-            f"--epochs {options.epochs} is no multiple of --validation-interval {options.validation_interval}, "
-            "so the last epoch would not be validated; change one of them",
-            reason="INVALID_OPTION",
-            field="--validation-interval",
-        )
     seed_everything(options.seed, verbose=False)
     task = SegmentationTask(
         build_model(options.model, options.model_options),

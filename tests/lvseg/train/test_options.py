@@ -1,0 +1,51 @@
+import json
+
+import pytest
+
+from lvseg.data.augmentation import Augmentation
+from lvseg.errors import RunError
+from lvseg.train.options import OPTIONS_FILE, RunRecord, TrainOptions, package_versions
+
+
+def record() -> RunRecord:
+    options = TrainOptions(
+        images="/images",
+        contours="/contours",
+        model_options={"width": 0.25},
+        validate=["SC-HF-I-5"],
+        augmentation=Augmentation(window=96),
+    )
+    return RunRecord(
+        options=options,
+        working_spacing_mm=1.4,
+        training=["SC-HF-I-1/0048"],
+        validation=["SC-HF-I-5/0027"],
+        versions=package_versions(),
+    )
+
+
+def test_a_record_reads_back_as_it_was_written(tmp_path):
+    record().write(tmp_path)
+    assert RunRecord.read(tmp_path) == record()
+
+
+def test_a_folder_without_options_is_not_a_run(tmp_path):
+    with pytest.raises(
+        RunError, match=r"is not a run \(it holds no options.json\); write one with lvseg-train"
+    ):
+        RunRecord.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"options": {}}', '{"options": {"augmentation": {"blur": 1}}}']
+)
+def test_options_that_are_not_ours_are_refused(tmp_path, text):
+    (tmp_path / OPTIONS_FILE).write_text(text)
+    with pytest.raises(RunError, match="is not the options of a run of this lvseg"):
+        RunRecord.read(tmp_path)
+
+
+def test_the_record_names_the_versions_it_was_made_with(tmp_path):
+    record().write(tmp_path)
+    versions = json.loads((tmp_path / OPTIONS_FILE).read_text())["versions"]
+    assert set(versions) >= {"python", "lvseg", "torch", "lightning", "monai", "numpy"}

@@ -1,0 +1,197 @@
+"""Real trainings, tiny ones, through the command as a user runs it."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lvseg.errors import RunError
+from lvseg.train.run import BEST, load_run
+
+TRAIN = str(Path(sys.executable).with_name("lvseg-train"))
+TINY = (
+    "--model-option",
+    "width=0.125",
+    "--model-option",
+    "fc_channels=16",
+    "--window",
+    "64",
+    "--batch-size",
+    "4",
+    "--threads",
+    "1",
+    "--validate",
+    "SC-PH-02",
+)
+
+
+def train(phantom: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [TRAIN, "--images", str(phantom), "--contours", str(phantom), "--out", str(out), *TINY, *more]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def metrics(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as stream:
+        return [
+            {name: value for name, value in row.items() if name != "seconds"}
+            for row in csv.DictReader(stream)
+        ]
+
+
+def test_a_run_records_an_epoch_a_row(trained_run):
+    rows = metrics(trained_run)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert all(0 <= float(row["val_accuracy"]) <= 1 and 0 <= float(row["val_dice"]) <= 1 for row in rows)
+
+
+def test_training_lowers_the_loss(trained_run):
+    losses = [float(row["train_loss"]) for row in metrics(trained_run)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_run_names_the_slices_on_both_sides(trained_run):
+    record = json.loads((trained_run / "options.json").read_text())
+    patients = [{name.split("/")[0] for name in record[side]} for side in ("training", "validation")]
+    assert patients == [{"SC-PH-1"}, {"SC-PH-2"}]
+
+
+def test_the_working_spacing_is_the_median_of_the_training_slices(trained_run, phantom):
+    record = json.loads((trained_run / "options.json").read_text())
+    described = json.loads((phantom / "phantom.json").read_text())
+    assert record["working_spacing_mm"] == pytest.approx(
+        described["patients"][0]["pixel_spacing_mm"], abs=1e-3
+    )
+
+
+def test_there_is_an_overlay_and_a_row_for_every_validation_slice(trained_run):
+    names = json.loads((trained_run / "options.json").read_text())["validation"]
+    with (trained_run / "validation.csv").open(newline="") as stream:
+        assert [row["slice"] for row in csv.DictReader(stream)] == names
+    assert sorted(path.stem for path in (trained_run / "overlays").iterdir()) == sorted(
+        name.replace("/", "-") for name in names
+    )
+
+
+def test_the_curves_are_a_picture(trained_run):
+    with Image.open(trained_run / "curves.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_the_best_checkpoint_is_that_of_the_best_validation_dice(trained_run):
+    run = load_run(trained_run)
+    best = max(metrics(trained_run), key=lambda row: float(row["val_dice"]))
+    assert run.epoch == int(best["epoch"])
+    assert run.val_dice == pytest.approx(float(best["val_dice"]), abs=1e-5)
+
+
+def test_the_same_seed_gives_the_same_training(trained_run, phantom, tmp_path):
+    assert train(phantom, tmp_path / "again", "--epochs", "4").returncode == 0
+    assert metrics(tmp_path / "again") == metrics(trained_run)
+
+
+def test_a_training_that_was_killed_ends_as_if_it_had_not_been(trained_run, phantom, tmp_path):
+    out = tmp_path / "killed"
+    command = [
+        TRAIN,
+        "--images",
+        str(phantom),
+        "--contours",
+        str(phantom),
+        "--out",
+        str(out),
+        *TINY,
+        "--epochs",
+        "4",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        for line in process.stderr:
+            if "epoch    2/4" in line:
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    resumed = subprocess.run([TRAIN, "--resume", str(out)], capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    assert metrics(out) == metrics(trained_run)
+
+
+def test_an_existing_run_is_left_alone(trained_run, phantom):
+    before = (trained_run / "options.json").read_text()
+    result = train(phantom, trained_run)
+    assert (result.returncode, result.stderr) == (
+        2,
+        f"error: {trained_run} holds a former result: choose another --out or pass --overwrite\n",
+    )
+    assert (trained_run / "options.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--validate", "SC-XX-7"), "error: no patient SC-XX-7 in the data set; it has SC-PH-1, SC-PH-2"),
+        (
+            ("--model-option", "depth=3"),
+            "error: fcn-8s has no option 'depth'; known: width, fc_channels, batch_norm, dropout",
+        ),
+        (
+            ("--epochs", "3", "--validation-interval", "2"),
+            "error: --epochs 3 is no multiple of --validation-interval 2",
+        ),
+    ],
+)
+def test_an_option_that_cannot_be_is_one_line_and_no_folder(phantom, tmp_path, options, message):
+    result = train(phantom, tmp_path / "run", *options)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith(message)
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_split_the_patients_are_named(phantom, tmp_path):
+    command = [TRAIN, "--images", str(phantom), "--contours", str(phantom), "--out", str(tmp_path / "run")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "pass --validate PATIENT (here: SC-PH-1, SC-PH-2) or --validation-percent" in result.stderr
+
+
+def test_resuming_takes_no_other_option(trained_run):
+    command = [TRAIN, "--resume", str(trained_run), "--epochs", "9"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (
+        2,
+        "error: --resume takes every option from the run; leave out --epochs\n",
+    )
+
+
+def test_a_run_without_a_checkpoint_says_how_to_go_on(trained_run, tmp_path):
+    shutil.copy(trained_run / "options.json", tmp_path)
+    with pytest.raises(RunError, match="no validation has ended yet; finish it with lvseg-train --resume"):
+        load_run(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_a_broken_checkpoint_is_refused(trained_run, tmp_path, content):
+    shutil.copytree(trained_run, tmp_path / "run")
+    path = tmp_path / "run" / BEST
+    path.write_bytes(path.read_bytes()[:5000] if content is None else content)
+    with pytest.raises(RunError, match="is not a checkpoint of fcn-8s"):
+        load_run(tmp_path / "run")
+
+
+def test_no_code_of_a_checkpoint_is_run(trained_run, tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "executed",)
+
+    shutil.copytree(trained_run, tmp_path / "run")
+    torch.save({"state_dict": Payload()}, tmp_path / "run" / BEST)
+    with pytest.raises(RunError):
+        load_run(tmp_path / "run")
+    assert not (tmp_path / "executed").exists()
