@@ -1,6 +1,5 @@
 """The command lvseg-export."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -32,7 +31,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 def main(
     run: Path, out: Path, name: str | None, images: Path | None, contours: Path | None, overwrite: bool
 ) -> None:
-    r"""Export the best model of RUN, a folder that lvseg-train wrote, as a bundle.
+    """Export the best model of RUN, a folder that lvseg-train wrote, as a bundle.
 
     A bundle is all that a server needs: the network as ONNX with its normalisation inside, a manifest with
     the SHA-256 of every file, reference slices and a model card. Nothing is written unless the
@@ -41,15 +40,12 @@ def main(
     \b
     Example:
       lvseg-export runs/a --out bundles/a
-    """
+    """  # noqa: D301 - click's own mark for text that it shall not fold
     if (images is None) != (contours is None):
         raise OptionError("--images and --contours go together", reason="INVALID_OPTION", field="--images")
     check_free(out, signature=MANIFEST, overwrite=overwrite)
     trained = load_run(run)
-    if images and contours:
-        slices = _labelled_slices(images, contours)
-    else:
-        slices = _validation_slices(trained)
+    slices = _labelled_slices(images, contours) if images and contours else _validation_slices(trained)
     with (
         console.status("exporting, and comparing with the trained model"),
         new_folder(out, signature=MANIFEST, overwrite=overwrite) as folder,
@@ -70,7 +66,7 @@ def _labelled_slices(images: Path, contours: Path) -> list[Slice]:
     return [read_slice(sample.image) for sample in index_sunnybrook(images, contours).samples]
 
 
-def _validation_slices(run: TrainedRun) -> Sequence[Slice]:
+def _validation_slices(run: TrainedRun) -> list[Slice]:
     """Return the run's validation slices, or none, said aloud, where its data lie no longer."""
     options = run.record.options
     images, contours = Path(options.images), Path(options.contours)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lvseg.data.phantom import write_phantoms
+from lvseg.dicom import Slice, read_slice
 from numpy.typing import NDArray
 
 from lvseg.data.files import find_dicom
-from lvseg.data.phantom import write_phantoms
-from lvseg.dicom import Slice, read_slice
 from lvseg.resample import to_working
 from lvseg.train.run import TrainedRun
 from lvseg_export.bundle import (
@@ -102,7 +102,7 @@ def _manifest(run: TrainedRun, name: str, checks: dict[str, Parity]) -> Manifest
             name=name,
             version=weights_version(run.model),
             architecture=run.record.options.model,
-            options=dataclasses.asdict(run.model.network.options),
+            options=run.model.network_options,
         ),
         input=InputContract(channels=1, working_spacing_mm=run.record.working_spacing_mm),
         labels=LABELS,

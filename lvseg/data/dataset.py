@@ -58,9 +58,9 @@ class TrainingWindows(Dataset[tuple[Tensor, Tensor]]):
         gamma = _between(random, 1 / options.gamma, options.gamma)
         image = _plain(AdjustContrast(gamma)(torch.from_numpy(pixels)[None]))
         image = self._normalise(image[None])[0]  # (1, H, W)
-        window = self._window(random, mask)
-        image = _plain(window(image, mode="bilinear"))
-        label = _plain(window(torch.from_numpy(mask)[None].to(torch.float32), mode="nearest"))
+        slice_and_mask = torch.cat((image, torch.from_numpy(mask)[None].to(torch.float32)))
+        window = _plain(self._window(random, mask)(slice_and_mask, mode="bilinear"))  # (2, S, S)
+        image, label = window[:1], (window[1:] > 0.5).to(torch.float32)
         noise = random.standard_normal(image.shape, dtype=np.float32) * np.float32(
             random.uniform(0, options.noise)
         )

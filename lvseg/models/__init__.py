@@ -1,7 +1,7 @@
 """The networks, by name."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from torch import Tensor, nn
@@ -24,12 +24,14 @@ class SegmentationModel(nn.Module):
 
     Args:
         network: Takes normalised slices (N, 1, H, W), gives logits (N, 2, H, W).
+        network_options: What the network was built with.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, network_options: Mapping[str, Any]) -> None:
         super().__init__()
         self.normalise = Normalise()
         self.network = network
+        self.network_options = dict(network_options)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return logits (N, 2, H, W), background then left ventricle, of raw pixels (N, 1, H, W)."""
@@ -68,4 +70,4 @@ def build_model(architecture: str, options: Mapping[str, Any] | None = None) -> 
         raise OptionError(
             f"{architecture}: {error}", reason="INVALID_MODEL_OPTION", field="--model-option"
         ) from error
-    return SegmentationModel(network_type(chosen))
+    return SegmentationModel(network_type(chosen), asdict(chosen))

@@ -51,7 +51,6 @@ class FCN8s(nn.Module):
 
     def __init__(self, options: FCN8sOptions, *, classes: int = 2) -> None:
         super().__init__()
-        self.options = options
         c1, c2, c3, c4, c5 = (
             max(1, round(channels * options.width)) for channels in (64, 128, 256, 512, 512)
         )

@@ -49,7 +49,6 @@ class FCNAlexNet(nn.Module):
 
     def __init__(self, options: FCNAlexNetOptions, *, classes: int = 2) -> None:
         super().__init__()
-        self.options = options
         norm, fc = options.batch_norm, options.fc_channels
         self.conv1 = convolution(1, 96, 11, stride=4, padding=5, batch_norm=norm)
         self.conv2 = convolution(96, 256, 5, padding=2, groups=2, batch_norm=norm)

@@ -132,7 +132,7 @@ def main(
     threads: int | None,
     **options: Any,
 ) -> None:
-    r"""Train a left-ventricle segmenter on slices with expert contours.
+    """Train a left-ventricle segmenter on slices with expert contours.
 
     Writes a run folder: options.json, checkpoints, metrics.csv, curves.png, validation.csv and
     overlays of the validation slices. Export it with lvseg-export.
@@ -140,7 +140,7 @@ def main(
     \b
     Example:
       lvseg-train --images sunnybrook --contours sunnybrook --validate SC-HF-I-5 --out runs/a
-    """
+    """  # noqa: D301 - click's own mark for text that it shall not fold
     if threads:
         torch.set_num_threads(threads)
     started = time.monotonic()

@@ -3,7 +3,7 @@
 import logging
 import statistics
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lvseg.cli import console, progress
 from lvseg.data.dataset import EpochSampler, TrainingWindows
 from lvseg.data.split import Split, split_by_patient, split_by_percent
-from lvseg.data.sunnybrook import LabelledImage, load_sunnybrook
+from lvseg.data.sunnybrook import LabelledImage, LabelledSlice, index_sunnybrook, load_all
 from lvseg.errors import OptionError
 from lvseg.models import build_model
 from lvseg.train.callbacks import MetricsFile, ProgressDisplay, ScoresInCheckpoint
@@ -33,15 +33,28 @@ def load_split(options: TrainOptions) -> Split[LabelledImage]:
         DatasetError: If the folders give no usable data, or a side of the split is empty.
         OptionError: If the options name no split, or a patient that is not there.
     """
+    index = index_sunnybrook(Path(options.images), Path(options.contours), strict=options.strict)
+    split = _split(index.samples, options)
     with progress() as display:
-        loaded = load_sunnybrook(Path(options.images), Path(options.contours), display, strict=options.strict)
-    for problem in loaded.problems:
+        training = load_all(split.training, display, strict=options.strict)
+        validation = load_all(split.validation, display, strict=options.strict)
+    for problem in (*index.problems, *training.problems, *validation.problems):
         console.print(f"left out: {problem.message}", highlight=False, markup=False, soft_wrap=True)
+    return Split(training.images, validation.images)
+
+
+def _split(samples: Sequence[LabelledSlice], options: TrainOptions) -> Split[LabelledSlice]:
+    if options.validate and options.validation_percent is not None:
+        raise OptionError(
+            "--validate and --validation-percent are two ways to divide the data: give one of them",
+            reason="TWO_SPLITS",
+            field="--validation-percent",
+        )
     if options.validate:
-        return split_by_patient(loaded.images, options.validate)
+        return split_by_patient(samples, options.validate)
     if options.validation_percent is not None:
-        return split_by_percent(loaded.images, options.validation_percent, seed=options.seed)
-    patients = ", ".join(dict.fromkeys(image.patient for image in loaded.images))
+        return split_by_percent(samples, options.validation_percent, seed=options.seed)
+    patients = ", ".join(dict.fromkeys(sample.patient for sample in samples))
     raise OptionError(
         f"nothing to validate on: pass --validate PATIENT (here: {patients}) or --validation-percent",
         reason="NO_VALIDATION",
@@ -130,6 +143,7 @@ def _quiet_lightning() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
             warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*before.*optimizer.step.*")
             warnings.filterwarnings("ignore", message=".*is not empty.*", category=UserWarning)
             yield
