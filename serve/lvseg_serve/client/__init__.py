@@ -1,0 +1,22 @@
+"""The client: what an integrator imports to send slices to a server. Needs neither torch nor an engine.
+
+>>> from lvseg_serve.client import Client
+>>> with Client("127.0.0.1:50051") as client:  # doctest: +SKIP
+...     answer = client.segment(Path("slice.dcm").read_bytes())
+...     print(answer.area_mm2)
+"""
+
+from lvseg_serve.answers import Limits, ModelIdentity, Output, Segmentation, ServerInfo, StageTimings
+from lvseg_serve.client.asynchronous import AsyncClient
+from lvseg_serve.client.synchronous import Client
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Limits",
+    "ModelIdentity",
+    "Output",
+    "Segmentation",
+    "ServerInfo",
+    "StageTimings",
+]

@@ -1,0 +1,108 @@
+"""What a caller may ask for and what the server answers, in the same classes at both ends."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvseg.metrics import Agreement
+
+
+class Output(StrEnum):
+    """What an answer may carry beside its figures."""
+
+    MASK = "mask"
+    CONTOUR = "contour"
+
+
+ALL_OUTPUTS = frozenset(Output)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelIdentity:
+    """Which model, in which file, on which engine."""
+
+    name: str
+    version: str
+    sha256: str
+    """Digest of the engine's file, in hexadecimal."""
+    engine: str
+    """Runtime and device, such as ``"onnxruntime-cpu"``."""
+    engine_version: str
+    precision: str
+    """Arithmetic of the network, such as ``"fp32"``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageTimings:
+    """Wall-clock time of each stage on the server, in milliseconds."""
+
+    decode_ms: float
+    """Reading the DICOM object and the contour, and decoding the pixels."""
+    resample_ms: float
+    """Resampling to the model's pixel spacing."""
+    inference_ms: float
+    postprocess_ms: float
+    """Bringing the probability back to the slice's grid; mask, outline and area."""
+    compare_ms: float
+    """Comparing with the caller's contour; 0 when none came."""
+    total_ms: float
+    """From the request to the result, with every wait between the stages."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Segmentation:
+    """What a model says of one slice."""
+
+    rows: int
+    columns: int
+    frame: int
+    """Which frame of the object was segmented, counted from 1."""
+    pixel_spacing: tuple[float, float]
+    """(between rows, between columns) in mm."""
+    mask: NDArray[np.bool_] | None
+    """Shape (rows, columns), true in the left-ventricle blood pool; None when it was not asked for."""
+    contour: NDArray[np.float64] | None
+    """Outer boundary of the mask's largest part, shape (N, 2), (x, y) = (column, row) in pixels, pixel
+    centres at integers; None when it was not asked for or the mask is empty."""
+    area_mm2: float
+    """Area of the whole mask; 0 when the model found no left ventricle."""
+    agreement: Agreement | None
+    """How well the mask agrees with the caller's contour; None when none was given."""
+    model: ModelIdentity
+    timings: StageTimings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the server refuses to exceed."""
+
+    max_message_bytes: int
+    max_side: int
+    """Rows of a slice, and columns alike."""
+    max_working_pixels: int
+    """Rows x columns of a slice after resampling to the model's pixel spacing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerInfo:
+    """What a server runs and accepts."""
+
+    model: ModelIdentity
+    architecture: str
+    labels: tuple[str, ...]
+    """Meaning of the mask's values, from 0 on."""
+    channels: int
+    """Channels of the network's input image."""
+    working_spacing_mm: float
+    """Side of a square pixel of the model's working grid."""
+    training: Mapping[str, Any]
+    """What the bundle says of the training: data, recipe and metrics, as JSON values."""
+    threads: int
+    """CPU threads that one inference may use."""
+    limits: Limits
+    versions: Mapping[str, str]
+    """Versions of the packages that matter to the result, by name."""

@@ -1,0 +1,76 @@
+"""The command lvseg-serve."""
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+import click
+
+from lvseg.cli import Command
+from lvseg_export.bundle import load_bundle
+from lvseg_export.engines import RUNTIMES, load_engine
+from lvseg_serve import defaults
+from lvseg_serve.answers import ServerInfo
+from lvseg_serve.info import server_info
+from lvseg_serve.rpc.server import running_server
+from lvseg_serve.segmenter import Segmenter
+
+
+@click.command(cls=Command, context_settings={"max_content_width": 110})
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    default=defaults.ADDRESS,
+    show_default=True,
+    help="Where to listen; port 0 takes a free one.",
+)
+@click.option(
+    "--engine",
+    "runtime",
+    type=click.Choice(RUNTIMES),
+    default="auto",
+    show_default=True,
+    help="What runs the model; auto takes the fastest that this machine can run.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads for one inference; by default all that this process may use.",
+)
+@click.option(
+    "--max-message-mib",
+    type=click.IntRange(min=1, max=2047),
+    default=defaults.MAX_MESSAGE_MIB,
+    show_default=True,
+    help="Largest message that is accepted, in MiB.",
+)
+def main(bundle: Path, listen: str, runtime: str, threads: int | None, max_message_mib: int) -> None:
+    """Serve the model of BUNDLE, a folder that lvseg-export wrote, over gRPC.
+
+    Prints one line when it is ready. SIGTERM or Ctrl-C stop it once the requests under way are answered.
+
+    \b
+    Example:
+      lvseg-serve bundles/a --listen 127.0.0.1:50051
+    """  # noqa: D301 - click's own mark for text that it shall not fold
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    checked = load_bundle(bundle)
+    engine = load_engine(checked, runtime, threads=threads)
+    info = server_info(checked, engine, max_message_bytes=max_message_mib * 2**20)
+    segmenter = Segmenter(engine, model=info.model, working_spacing_mm=info.working_spacing_mm)
+    asyncio.run(_serve_until_signalled(segmenter, info, listen))
+
+
+async def _serve_until_signalled(segmenter: Segmenter, info: ServerInfo, listen: str) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running_server(segmenter, info, listen=listen) as address:
+        model = info.model
+        click.echo(
+            f"ready: {model.name} {model.version} ({model.precision}, {model.engine}) on {address}; "
+            "stop with Ctrl-C"
+        )
+        await stop.wait()

@@ -1,0 +1,68 @@
+"""The client for asyncio."""
+
+from collections.abc import Collection
+from types import TracebackType
+from typing import Self
+
+import grpc
+from numpy.typing import ArrayLike
+
+from lvseg_api.v1 import segmentation_pb2 as pb
+from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
+from lvseg_serve import defaults
+from lvseg_serve.answers import ALL_OUTPUTS, Output, Segmentation, ServerInfo
+from lvseg_serve.client.channel import channel_options
+from lvseg_serve.client.converters import from_segment_response, from_server_info_response, to_message
+from lvseg_serve.client.errors import typed_errors
+
+
+class AsyncClient:
+    """A connection to a server, for the event loop in which it is made; any number of calls at a time.
+
+    The arguments are those of :class:`~lvseg_serve.client.Client`.
+    """
+
+    def __init__(
+        self,
+        address: str = defaults.ADDRESS,
+        *,
+        timeout_s: float = defaults.TIMEOUT_S,
+        max_message_mib: int = defaults.MAX_MESSAGE_MIB,
+    ) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+        self._channel = grpc.aio.insecure_channel(address, options=channel_options(max_message_mib))
+        self._stub = SegmentationServiceStub(self._channel)
+
+    async def segment(
+        self,
+        dicom: bytes,
+        *,
+        contour: ArrayLike | str | None = None,
+        frame: int | None = None,
+        pixel_spacing: tuple[float, float] | None = None,
+        outputs: Collection[Output] = ALL_OUTPUTS,
+    ) -> Segmentation:
+        """Segment one slice; arguments and errors are those of :meth:`Client.segment`."""
+        message = to_message(dicom, contour, frame, pixel_spacing, outputs)
+        with typed_errors(self._address, self._timeout_s):
+            answer = await self._stub.Segment(message, timeout=self._timeout_s)
+        return from_segment_response(answer)
+
+    async def server_info(self) -> ServerInfo:
+        """Ask the server what it runs and accepts; errors are those of :meth:`Client.server_info`."""
+        with typed_errors(self._address, self._timeout_s):
+            answer = await self._stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=self._timeout_s)
+        return from_server_info_response(answer)
+
+    async def close(self) -> None:
+        """Close the connection; calls that wait for an answer are cancelled."""
+        await self._channel.close(None)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,172 @@
+"""The command lvseg-segment."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from lvseg.cli import Command, progress
+from lvseg.contour import read_contour
+from lvseg.data.files import find_dicom
+from lvseg.errors import DatasetError, InputError, OptionError, ServerError
+from lvseg.folders import check_free, new_folder
+from lvseg_serve import defaults
+from lvseg_serve.address import parse_address
+from lvseg_serve.client.contours import match_contours
+from lvseg_serve.client.jobs import Job, Outcome, run_jobs
+from lvseg_serve.client.paths import absolute, result_names
+from lvseg_serve.client.results import TABLE, write_table
+from lvseg_serve.client.synchronous import Client
+
+
+@click.command(cls=Command, context_settings={"max_content_width": 110})
+@click.argument("files_or_dirs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--server",
+    metavar="HOST:PORT",
+    default=defaults.ADDRESS,
+    show_default=True,
+    help="The server, as lvseg-serve says when it is ready.",
+)
+@click.option(
+    "--contours",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder with expert contours in a Sunnybrook layout, to compare with.",
+)
+@click.option(
+    "--contour",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="One expert contour in Sunnybrook's format, for the one slice that is sent.",
+)
+@click.option("--frame", type=click.IntRange(min=1), help="Which frame of a multi-frame file, from 1.")
+@click.option(
+    "--pixel-spacing",
+    metavar="ROW COLUMN",
+    nargs=2,
+    type=click.FloatRange(min=0, min_open=True),
+    help="mm between rows and between columns, for files that do not say.",
+)
+@click.option(
+    "--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Folder for the results."
+)
+@click.option(
+    "--timeout-s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=defaults.TIMEOUT_S,
+    show_default=True,
+    help="Seconds to wait for each answer.",
+)
+@click.option(
+    "--max-message-mib",
+    type=click.IntRange(min=1, max=2047),
+    default=defaults.MAX_MESSAGE_MIB,
+    show_default=True,
+    help="Largest file to send, in MiB; the server has a limit of its own.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the results of a former run in --out.")
+def main(
+    files_or_dirs: tuple[Path, ...],
+    server: str,
+    contours: Path | None,
+    contour: Path | None,
+    frame: int | None,
+    pixel_spacing: tuple[float, float] | None,
+    out: Path,
+    timeout_s: float,
+    max_message_mib: int,
+    overwrite: bool,
+) -> None:
+    """Segment DICOM slices on a server: FILES_OR_DIRS are files, or folders to look through.
+
+    Writes to --out, for each slice, its mask and an overlay as PNG and the mask's outline as a Sunnybrook
+    contour, and for all of them the table segmentation.csv. A slice that fails has its error there; the
+    others are done all the same.
+
+    \b
+    Example:
+      lvseg-segment images/SC-HF-I-5 --server 127.0.0.1:50051 --contours contours --out results
+    """  # noqa: D301 - click's own mark for text that it shall not fold
+    parse_address(server, option="--server")
+    check_free(out, signature=TABLE, overwrite=overwrite)
+    files = _slices(files_or_dirs)
+    contour_of = _contours(files_or_dirs, files, contours, contour)
+    jobs = [
+        Job(
+            path=file,
+            name=name,
+            contour=contour_of.get(absolute(file)),
+            frame=frame,
+            pixel_spacing=pixel_spacing,
+        )
+        for file, name in zip(files, result_names(files), strict=True)
+    ]
+    with Client(server, timeout_s=timeout_s, max_message_mib=max_message_mib) as client:
+        client.server_info()  # without a server nothing is begun
+        with new_folder(out, signature=TABLE, overwrite=overwrite) as folder:
+            with progress() as display:
+                running = run_jobs(client, jobs, folder)
+                outcomes = list(display.track(running, total=len(jobs), description="segmenting"))
+            write_table(folder, (outcome.row for outcome in outcomes))
+    _report(outcomes, out)
+
+
+def _slices(paths: Sequence[Path]) -> list[Path]:
+    for path in paths:
+        if path.is_dir() and not find_dicom([path]):
+            raise DatasetError(
+                f"{path} holds no DICOM files; name files, or folders of them", reason="NO_DICOM"
+            )
+    return list({absolute(file): file for file in find_dicom(paths)}.values())
+
+
+def _contours(
+    paths: Sequence[Path], files: Sequence[Path], folder: Path | None, file: Path | None
+) -> Mapping[Path, Path]:
+    """Return the contour of each slice that has one, by the slice's absolute path."""
+    if folder is not None and file is not None:
+        raise OptionError(
+            "--contours and --contour exclude each other; give one of them",
+            reason="CONTRADICTION",
+            field="--contour",
+        )
+    if file is not None:
+        if len(files) != 1:
+            raise OptionError(
+                f"--contour is for one slice, {len(files)} were named; give one file, or --contours DIR",
+                reason="NOT_ONE_SLICE",
+                field="--contour",
+                expected="one slice",
+            )
+        read_contour(file)  # a contour that cannot be read is a mistake in the options, not in the slice
+        return {absolute(files[0]): file}
+    if folder is None:
+        return {}
+    matched = match_contours(paths, files, folder)
+    for problem in matched.problems:
+        click.echo(f"not used: {problem.message}", err=True)
+    return matched.contour_of
+
+
+def _report(outcomes: Sequence[Outcome], out: Path) -> None:
+    """Print the summary, or raise it as an error if a slice failed."""
+    rows = [outcome.row for outcome in outcomes]
+    faults = [(outcome.row.file, outcome.error) for outcome in outcomes if outcome.error is not None]
+    bare = [row for row in rows if row.status == "ok" and row.error]
+    dices = [row.dice for row in rows if row.dice is not None]
+    if bare:
+        click.echo(
+            f"{len(bare)} slices have no overlay, the first: {bare[0].file}: {bare[0].error}", err=True
+        )
+    summary = f"{len(rows) - len(faults)} of {len(rows)} slices segmented; results and {TABLE} in {out}"
+    if dices:
+        summary += f"; mean Dice {sum(dices) / len(dices):.4f} over the {len(dices)} with a contour"
+    click.echo(summary)
+    if faults:
+        # Files that must be changed count for more than a server that may do better next time.
+        file, error = next((fault for fault in faults if isinstance(fault[1], InputError)), faults[0])
+        message = f"{len(faults)} of {len(rows)} slices failed; {file}: {error}"
+        if isinstance(error, InputError):
+            raise InputError(message, reason=error.reason, field=error.field, expected=error.expected)
+        raise ServerError(message)

@@ -1,0 +1,136 @@
+"""Between protobuf messages and the classes that both clients take and return."""
+
+from collections.abc import Collection
+
+import numpy as np
+from google.protobuf import json_format
+from numpy.typing import ArrayLike, NDArray
+
+from lvseg.errors import ServerError
+from lvseg.metrics import Agreement
+from lvseg_api.v1 import segmentation_pb2 as pb
+from lvseg_serve.answers import Limits, ModelIdentity, Output, Segmentation, ServerInfo, StageTimings
+from lvseg_serve.png import decode_mask
+
+_OUTPUTS = {Output.MASK: pb.OUTPUT_MASK, Output.CONTOUR: pb.OUTPUT_CONTOUR}
+
+
+def to_message(
+    dicom: bytes,
+    contour: ArrayLike | str | None,
+    frame: int | None,
+    pixel_spacing: tuple[float, float] | None,
+    outputs: Collection[Output],
+) -> pb.SegmentRequest:
+    """Return the message for one slice; the arguments are those of :meth:`Client.segment`.
+
+    Raises:
+        ValueError: If the contour's points are not of shape (N, 2), ``frame`` is not a positive 32-bit
+            number, or no output is named.
+    """
+    if frame is not None and not 1 <= frame < 2**32:
+        raise ValueError(f"frames are counted from 1, got {frame}")
+    if not outputs:
+        raise ValueError("expected at least one output, got none")
+    return pb.SegmentRequest(
+        dicom=dicom,
+        frame=frame,
+        pixel_spacing=(
+            None
+            if pixel_spacing is None
+            else pb.PixelSpacing(between_rows_mm=pixel_spacing[0], between_columns_mm=pixel_spacing[1])
+        ),
+        contour=None if contour is None else _contour(contour),
+        outputs=[_OUTPUTS[output] for output in outputs],
+    )
+
+
+def _contour(contour: ArrayLike | str) -> pb.Contour:
+    if isinstance(contour, str):
+        return pb.Contour(sunnybrook_text=contour)
+    points = np.asarray(contour, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(f"expected contour points of shape (N, 2), got {points.shape}")
+    return pb.Contour(points=pb.Polygon(points=[pb.Point(x=x, y=y) for x, y in points.tolist()]))
+
+
+def from_segment_response(message: pb.SegmentResponse) -> Segmentation:
+    """Return the answer that a message carries.
+
+    Raises:
+        ServerError: If the mask is not a PNG of the shape that the message states.
+    """
+    return Segmentation(
+        rows=message.rows,
+        columns=message.columns,
+        frame=message.frame,
+        pixel_spacing=(message.pixel_spacing.between_rows_mm, message.pixel_spacing.between_columns_mm),
+        mask=_mask(message) if message.mask_png else None,
+        contour=_points(message.contour) if message.HasField("contour") else None,
+        area_mm2=message.area_mm2,
+        agreement=_agreement(message.agreement) if message.HasField("agreement") else None,
+        model=_model(message.model),
+        timings=StageTimings(
+            decode_ms=message.timings.decode_ms,
+            resample_ms=message.timings.resample_ms,
+            inference_ms=message.timings.inference_ms,
+            postprocess_ms=message.timings.postprocess_ms,
+            compare_ms=message.timings.compare_ms,
+            total_ms=message.timings.total_ms,
+        ),
+    )
+
+
+def from_server_info_response(message: pb.GetServerInfoResponse) -> ServerInfo:
+    """Return what a server says of itself."""
+    return ServerInfo(
+        model=_model(message.model),
+        architecture=message.architecture,
+        labels=tuple(message.labels),
+        channels=message.input.channels,
+        working_spacing_mm=message.input.working_spacing_mm,
+        training=json_format.MessageToDict(message.training),
+        threads=message.threads,
+        limits=Limits(
+            max_message_bytes=message.limits.max_message_bytes,
+            max_side=message.limits.max_side,
+            max_working_pixels=message.limits.max_working_pixels,
+        ),
+        versions=dict(message.versions),
+    )
+
+
+def _mask(message: pb.SegmentResponse) -> NDArray[np.bool_]:
+    try:
+        mask = decode_mask(message.mask_png)
+    except ValueError as error:
+        raise ServerError(f"the server's mask cannot be read ({error})") from error
+    if mask.shape != (message.rows, message.columns):
+        raise ServerError(
+            f"the server's mask has shape {mask.shape}, its answer says {(message.rows, message.columns)}"
+        )
+    return mask
+
+
+def _points(polygon: pb.Polygon) -> NDArray[np.float64]:
+    return np.array([(point.x, point.y) for point in polygon.points], dtype=np.float64).reshape(-1, 2)
+
+
+def _agreement(message: pb.Agreement) -> Agreement:
+    return Agreement(
+        dice=message.dice,
+        apd_mm=message.apd_mm if message.HasField("apd_mm") else None,
+        hausdorff_mm=message.hausdorff_mm if message.HasField("hausdorff_mm") else None,
+        good=message.good,
+    )
+
+
+def _model(message: pb.ModelIdentity) -> ModelIdentity:
+    return ModelIdentity(
+        name=message.name,
+        version=message.version,
+        sha256=message.sha256,
+        engine=message.engine,
+        engine_version=message.engine_version,
+        precision=message.precision,
+    )

@@ -1,0 +1,65 @@
+"""From the status of a failed call to the errors that both clients raise."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+
+from lvseg.errors import InputError, LvsegError, ServerError
+
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+@contextmanager
+def typed_errors(address: str, timeout_s: float) -> Iterator[None]:
+    """Raise lvseg's own error in the place of gRPC's.
+
+    Raises:
+        InputError: If the server refused the input; reason, field and what it expected are the server's.
+        ServerError: If there is no such server, it gave no answer in time, or it failed.
+    """
+    try:
+        yield
+    except grpc.RpcError as error:
+        # The base class has none of these three methods, but the errors of both of gRPC's APIs do.
+        code: grpc.StatusCode = error.code()
+        details: str = error.details() or ""
+        rich = _rich_status(error.trailing_metadata() or ())
+        raise _typed(code, details, rich, address, timeout_s) from error
+
+
+def _typed(
+    code: grpc.StatusCode, details: str, rich: status_pb2.Status | None, address: str, timeout_s: float
+) -> LvsegError:
+    info = error_details_pb2.ErrorInfo()
+    request = error_details_pb2.BadRequest()
+    for detail in rich.details if rich is not None else ():
+        detail.Unpack(info)
+        detail.Unpack(request)
+    if code is grpc.StatusCode.INVALID_ARGUMENT and info.reason:
+        violations = request.field_violations or [error_details_pb2.BadRequest.FieldViolation()]
+        return InputError(
+            details, reason=info.reason, field=violations[0].field, expected=violations[0].description
+        )
+    if code is grpc.StatusCode.UNAVAILABLE:
+        message = f"no server at {address} answers; check the address, or start one with lvseg-serve"
+    elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        message = f"the server at {address} gave no answer within {timeout_s:g} s; allow it more time"
+    elif code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        message = f"the server at {address} or this client refused the message: {details}"
+    else:
+        message = f"the server at {address} answered {code.name}: {details}"
+    return ServerError(message, code=code.name, reason=info.reason)
+
+
+def _rich_status(metadata: Iterable[Any]) -> status_pb2.Status | None:
+    for key, value in metadata:
+        if key == _DETAILS_KEY:
+            try:
+                return status_pb2.Status.FromString(value)
+            except DecodeError:
+                return None  # not a server of ours: the code and its text still tell what happened
+    return None

@@ -1,0 +1,89 @@
+"""The client for ordinary code."""
+
+from collections.abc import Collection
+from types import TracebackType
+from typing import Self
+
+import grpc
+from numpy.typing import ArrayLike
+
+from lvseg_api.v1 import segmentation_pb2 as pb
+from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
+from lvseg_serve import defaults
+from lvseg_serve.answers import ALL_OUTPUTS, Output, Segmentation, ServerInfo
+from lvseg_serve.client.channel import channel_options
+from lvseg_serve.client.converters import from_segment_response, from_server_info_response, to_message
+from lvseg_serve.client.errors import typed_errors
+
+
+class Client:
+    """A connection to a server; it may be used from several threads.
+
+    Args:
+        address: ``HOST:PORT`` of the server. The connection is made with the first call.
+        timeout_s: Seconds to wait for each answer.
+        max_message_mib: Largest message to send or take, in MiB; the server has a limit of its own.
+    """
+
+    def __init__(
+        self,
+        address: str = defaults.ADDRESS,
+        *,
+        timeout_s: float = defaults.TIMEOUT_S,
+        max_message_mib: int = defaults.MAX_MESSAGE_MIB,
+    ) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+        self._channel = grpc.insecure_channel(address, options=channel_options(max_message_mib))
+        self._stub = SegmentationServiceStub(self._channel)
+
+    def segment(
+        self,
+        dicom: bytes,
+        *,
+        contour: ArrayLike | str | None = None,
+        frame: int | None = None,
+        pixel_spacing: tuple[float, float] | None = None,
+        outputs: Collection[Output] = ALL_OUTPUTS,
+    ) -> Segmentation:
+        """Segment one slice.
+
+        Args:
+            dicom: The bytes of a DICOM file.
+            contour: An expert's contour to compare with: points of shape (N, 2), (x, y) = (column, row) in
+                pixels with pixel centres at integers, or the text (not the path) of a Sunnybrook contour file.
+            frame: Which frame of a multi-frame object, counted from 1.
+            pixel_spacing: (between rows, between columns) in mm, for a file that has none.
+            outputs: What the answer shall carry beside the figures.
+
+        Raises:
+            InputError: If the server refuses the input; its reason, field and expectation are on the error.
+            ServerError: If the server cannot be reached, gives no answer in time, or fails.
+            ValueError: If the arguments make no message.
+        """
+        message = to_message(dicom, contour, frame, pixel_spacing, outputs)
+        with typed_errors(self._address, self._timeout_s):
+            answer = self._stub.Segment(message, timeout=self._timeout_s)
+        return from_segment_response(answer)
+
+    def server_info(self) -> ServerInfo:
+        """Ask the server what it runs and accepts.
+
+        Raises:
+            ServerError: If the server cannot be reached, gives no answer in time, or fails.
+        """
+        with typed_errors(self._address, self._timeout_s):
+            answer = self._stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=self._timeout_s)
+        return from_server_info_response(answer)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,7 @@
+"""What the server and its clients take for granted when nothing else is said."""
+
+ADDRESS = "127.0.0.1:50051"
+MAX_MESSAGE_MIB = 32
+"""Size of one message: an uncompressed cine of 255 frames of 256 x 256 pixels fits."""
+TIMEOUT_S = 30.0
+"""How long a client waits for one answer."""

@@ -1,0 +1,190 @@
+"""The whole main job, run as a user would type it: what `make demo` does.
+
+Each step is one of lvseg's commands in a process of its own, and is printed before it runs.
+"""
+
+import csv
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from lvseg.cli import Command
+from lvseg.data.sunnybrook import index_sunnybrook
+from lvseg.errors import OperationError, OptionError
+from lvseg.folders import check_free, remove_former
+
+SUMMARY = "demo.json"
+PHANTOM_PATIENTS = 8
+PHANTOM_EPOCHS = 10
+REAL_EPOCHS = 50
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What to train on, and whom to validate on."""
+
+    images: Path
+    contours: Path
+    validate: Sequence[str]
+    epochs: int
+
+
+@click.command(cls=Command, context_settings={"max_content_width": 110})
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="demo",
+    show_default=True,
+    help="Folder to write; a former demo in it is replaced.",
+)
+@click.option("--images", type=_FOLDER, help="Real images to use in place of phantoms.")
+@click.option("--contours", type=_FOLDER, help="Their contours.")
+@click.option(
+    "--validate", multiple=True, metavar="PATIENT", help="Patient to validate on.  [default: the last one]"
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    help=f"[default: {PHANTOM_EPOCHS} on phantoms, {REAL_EPOCHS} on real data]",
+)
+@click.option("--model", default="fcn-8s", show_default=True)
+def main(
+    out: Path,
+    images: Path | None,
+    contours: Path | None,
+    validate: tuple[str, ...],
+    epochs: int | None,
+    model: str,
+) -> None:
+    """Train, export, serve and segment every validation slice, on phantoms or on real data."""
+    if (images is None) != (contours is None):
+        raise OptionError("--images and --contours go together", reason="INVALID_OPTION", field="--images")
+    check_free(out, signature=SUMMARY, overwrite=True)
+    remove_former(out)
+    out.mkdir(parents=True)
+    (out / SUMMARY).write_text("{}\n")
+    started = time.monotonic()
+    if images and contours:
+        data = _choose(images, contours, validate, epochs or REAL_EPOCHS)
+    else:
+        phantom = out / "phantom"
+        _run("lvseg-phantom", "--out", phantom, "--patients", PHANTOM_PATIENTS, "--seed", 1)
+        data = _choose(phantom, phantom, validate, epochs or PHANTOM_EPOCHS)
+    run, bundle, results = out / "run", out / "bundle", out / "segmentation"
+    patients = [word for patient in data.validate for word in ("--validate", patient)]
+    _run(
+        "lvseg-train",
+        "--images",
+        data.images,
+        "--contours",
+        data.contours,
+        "--model",
+        model,
+        *patients,
+        "--epochs",
+        data.epochs,
+        "--out",
+        run,
+    )
+    _run("lvseg-export", run, "--out", bundle)
+    with _server(bundle) as address:
+        files = [
+            sample.image
+            for sample in index_sunnybrook(data.images, data.contours).samples
+            if sample.patient in data.validate
+        ]
+        _run("lvseg-segment", *files, "--server", address, "--contours", data.contours, "--out", results)
+        _run(
+            "lvseg-bench",
+            bundle,
+            "--server",
+            address,
+            "--image",
+            files[len(files) // 2],
+            "--calls",
+            20,
+            "--json",
+            out / "bench.json",
+        )
+    with (results / "segmentation.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    _print(rows)
+    minutes = (time.monotonic() - started) / 60
+    mean_dice = float(np.mean([float(row["dice"]) for row in rows]))
+    summary = {
+        "minutes": round(minutes, 2),
+        "model": model,
+        "validate": list(data.validate),
+        "epochs": data.epochs,
+        "mean_dice": round(mean_dice, 4),
+        "slices": rows,
+    }
+    (out / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+    click.echo(
+        f"mean Dice {mean_dice:.4f} over {len(rows)} slices in {minutes:.1f} minutes; overlays in {results}, "
+        f"numbers in {out / SUMMARY}"
+    )
+
+
+def _choose(images: Path, contours: Path, validate: Sequence[str], epochs: int) -> Data:
+    patients = list(dict.fromkeys(sample.patient for sample in index_sunnybrook(images, contours).samples))
+    return Data(images, contours, tuple(validate) or (patients[-1],), epochs)
+
+
+def _command(name: str, *arguments: object) -> list[str]:
+    words = [name, *map(str, arguments)]
+    shown = shlex.join(words if len(words) < 40 else [*words[:3], "...", *words[-6:]])
+    click.secho(f"\n$ {shown}", bold=True)
+    return [str(Path(sys.executable).with_name(name)), *words[1:]]
+
+
+def _run(name: str, *arguments: object) -> None:
+    code = subprocess.run(_command(name, *arguments), check=False).returncode  # noqa: S603
+    if code:
+        raise OperationError(f"{name} ended with exit code {code}; what it said stands above")
+
+
+@contextmanager
+def _server(bundle: Path) -> Iterator[str]:
+    """Run lvseg-serve on a free loopback port; yield its address."""
+    command = _command("lvseg-serve", bundle, "--listen", "127.0.0.1:0")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
+        try:
+            line = server.stdout.readline() if server.stdout else ""
+            click.echo(line, nl=False)
+            address = re.search(r"on (\S+:\d+);", line)
+            if not address:
+                raise OperationError("lvseg-serve did not come up; what it said stands above")
+            yield address[1]
+        finally:
+            server.send_signal(signal.SIGTERM)
+
+
+def _print(rows: Sequence[dict[str, str]]) -> None:
+    table = Table(title="validation slices, through the server")
+    table.add_column("slice")
+    for column in ("Dice", "APD mm", "area mm²", "ms"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        figures = [(row["dice"], 3), (row["apd_mm"], 2), (row["area_mm2"], 0), (row["ms"], 1)]
+        cells = [f"{float(value):.{digits}f}" if value else "-" for value, digits in figures]
+        table.add_row("/".join(Path(row["file"]).parts[-2:]), *cells)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""A gRPC server around a segmenter: bound, started, and stopped from the outside in."""
+
+import errno
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from lvseg.errors import ServerError
+from lvseg_api.v1 import segmentation_pb2, segmentation_pb2_grpc
+from lvseg_serve.address import parse_address
+from lvseg_serve.answers import ServerInfo
+from lvseg_serve.rpc.servicer import SegmentationServicer
+from lvseg_serve.segmenter import Segmenter
+
+SERVICE = segmentation_pb2.DESCRIPTOR.services_by_name["SegmentationService"].full_name
+GRACE_S = 10.0
+"""How long requests that were accepted may still take when the server is told to stop."""
+
+_AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+
+
+@asynccontextmanager
+async def running_server(
+    segmenter: Segmenter, info: ServerInfo, *, listen: str, grace_s: float = GRACE_S
+) -> AsyncIterator[str]:
+    """Serve while the block runs; yields ``HOST:PORT`` with the port that was bound.
+
+    At the end health turns NOT_SERVING, no new request is taken, those under way are finished or, after
+    ``grace_s``, cancelled. Only then is the segmenter closed.
+
+    Args:
+        segmenter: Does the work; it belongs to the server from here on.
+        info: What the server says of itself; its limits are enforced.
+        listen: ``HOST:PORT``; port 0 takes a free one.
+        grace_s: Seconds for requests under way at the end.
+
+    Raises:
+        OptionError: If ``listen`` is not of that form.
+        ServerError: If the address cannot be bound, such as a port in use.
+    """
+    try:
+        host, port = parse_address(listen, option="--listen")
+        _check_free(host, port)
+        server = grpc.aio.server(
+            options=[
+                # Linux would let a second server share the port and take half of the requests.
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", info.limits.max_message_bytes),
+                ("grpc.max_send_message_length", info.limits.max_message_bytes),
+            ]
+        )
+        checks = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+        segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(
+            SegmentationServicer(segmenter, info), server
+        )
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        try:
+            bound = server.add_insecure_port(listen)
+        except RuntimeError as error:
+            raise ServerError(f"cannot listen on {listen}; choose another --listen") from error
+        await checks.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        await server.start()
+        try:
+            yield f"{listen.rpartition(':')[0]}:{bound}"
+        finally:
+            await checks.enter_graceful_shutdown()
+            await server.stop(grace_s)
+    finally:
+        segmenter.close()
+
+
+def _check_free(host: str, port: int) -> None:
+    """Check that the addresses of a host can be bound.
+
+    gRPC says neither why it cannot bind, nor that it bound only one of the addresses of ``localhost``.
+    """
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from error
+    faults = [fault for fault in map(_bind_fault, addresses) if fault is not None]
+    taken = [fault for fault in faults if fault.errno == errno.EADDRINUSE]
+    # localhost may stand for an IPv6 address on a machine without IPv6: one that can be bound is enough.
+    if taken or len(faults) == len(addresses):
+        fault = (taken or faults)[0]
+        raise _cannot_listen(host, port, fault) from fault
+
+
+def _bind_fault(address: _AddressInfo) -> OSError | None:
+    family, kind, protocol, _, where = address
+    try:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind(where)
+    except OSError as error:
+        return error
+    return None
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> ServerError:
+    return ServerError(
+        f"cannot listen on {host}:{port} ({error.strerror}); stop what uses it or choose another --listen"
+    )

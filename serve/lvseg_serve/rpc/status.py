@@ -1,0 +1,114 @@
+"""The one place that turns errors into gRPC status codes.
+
+Bad input goes back to the caller in full. Everything else is logged here under a reference, which is all that
+the caller is told of it.
+"""
+
+import logging
+import traceback
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from google.protobuf import any_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from grpc_status import rpc_status
+
+from lvseg.errors import (
+    BundleError,
+    ContourError,
+    DatasetError,
+    DicomError,
+    EngineError,
+    InputError,
+    LvsegError,
+    OperationError,
+    OptionError,
+    RunError,
+    ServerError,
+)
+
+DOMAIN = "lvseg"
+
+STATUS: dict[type[LvsegError], grpc.StatusCode] = {
+    InputError: grpc.StatusCode.INVALID_ARGUMENT,
+    DicomError: grpc.StatusCode.INVALID_ARGUMENT,
+    ContourError: grpc.StatusCode.INVALID_ARGUMENT,
+    OptionError: grpc.StatusCode.INVALID_ARGUMENT,  # such as a pixel spacing that came with the request
+    # Files of the server's own: no caller can mend them.
+    BundleError: grpc.StatusCode.INTERNAL,
+    DatasetError: grpc.StatusCode.INTERNAL,
+    RunError: grpc.StatusCode.INTERNAL,
+    OperationError: grpc.StatusCode.INTERNAL,
+    EngineError: grpc.StatusCode.INTERNAL,
+    ServerError: grpc.StatusCode.INTERNAL,
+}
+
+_MAX_TEXT = 500  # gRPC refuses a status whose metadata exceed 8 KiB, and with it the reason
+
+_logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def errors_as_status(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+    """End the RPC with the status of whatever error the block raises."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  nothing else stands between an error and the caller
+        status = rpc_status.to_status(to_status(error))
+        await context.abort(status.code, status.details, status.trailing_metadata)
+
+
+def to_status(error: Exception) -> status_pb2.Status:
+    """Return the status of an error; one that the caller cannot mend is logged here, in full."""
+    if isinstance(error, InputError) and STATUS.get(type(error)) is grpc.StatusCode.INVALID_ARGUMENT:
+        return _invalid_argument(error)
+    reference = uuid.uuid4().hex[:12]
+    _logger.error("internal error %s: %s", reference, describe(error))
+    return _status(
+        grpc.StatusCode.INTERNAL,
+        f"the server failed; its log says more under the reference {reference}",
+        error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN, metadata={"reference": reference}),
+    )
+
+
+def _invalid_argument(error: InputError) -> status_pb2.Status:
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)]
+    if error.field or error.expected:
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=_cut(error.field), description=_cut(error.expected)
+        )
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    return _status(grpc.StatusCode.INVALID_ARGUMENT, _cut(str(error)), *details)
+
+
+def _status(code: grpc.StatusCode, message: str, *details: Message) -> status_pb2.Status:
+    packed = [any_pb2.Any() for _ in details]
+    for holder, detail in zip(packed, details, strict=True):
+        holder.Pack(detail)
+    return status_pb2.Status(code=code.value[0], message=message, details=packed)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 3]}..."
+
+
+def describe(error: BaseException) -> str:
+    """Return an error, its causes and where they were raised, without any patient's data.
+
+    Only our own errors promise messages without it, so of all others the text is left out.
+    """
+    return "\n".join(_lines(error))
+
+
+def _lines(error: BaseException) -> Iterator[str]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield f"{type(current).__qualname__}: {current if isinstance(current, LvsegError) else '(text withheld)'}"
+        yield from (line.rstrip() for line in traceback.format_tb(current.__traceback__))
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)

@@ -1,0 +1,202 @@
+"""Both clients against a real server: they share their tests, as they share their conversions."""
+
+import asyncio
+import inspect
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lvseg.errors import InputError, ServerError
+from lvseg_export.engines.base import Engine
+from lvseg_serve.answers import ServerInfo
+from lvseg_serve.client import AsyncClient, Client, Output
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(params=["sync", "async"])
+def ask(request: pytest.FixtureRequest) -> Ask:
+    """Call one method of a client of either kind."""
+
+    def ask_sync(method: str, address: str, *arguments: Any, options: dict[str, Any], **named: Any) -> Any:
+        with Client(address, **options) as client:
+            return getattr(client, method)(*arguments, **named)
+
+    async def ask_async(
+        method: str, address: str, *arguments: Any, options: dict[str, Any], **named: Any
+    ) -> Any:
+        async with AsyncClient(address, **options) as client:
+            return await getattr(client, method)(*arguments, **named)
+
+    def ask(
+        method: str, address: str, *arguments: Any, options: dict[str, Any] | None = None, **named: Any
+    ) -> Any:
+        if request.param == "sync":
+            return ask_sync(method, address, *arguments, options=options or {}, **named)
+        return asyncio.run(ask_async(method, address, *arguments, options=options or {}, **named))
+
+    return ask
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """An address on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def test_a_mask_an_outline_and_figures_come_back(
+    ask: Ask, server: str, dicom: bytes, ventricle: NDArray[np.bool_]
+) -> None:
+    answer = ask("segment", server, dicom)
+    np.testing.assert_array_equal(answer.mask, ventricle)
+    assert answer.contour.shape == (80, 2)
+    assert answer.contour.dtype == np.float64
+    assert (answer.rows, answer.columns, answer.frame) == (64, 72, 1)
+    assert (answer.area_mm2, answer.pixel_spacing) == (900.0, (1.5, 1.5))
+    assert answer.agreement is None
+    assert answer.model.sha256 == "ab" * 32
+    assert answer.timings.total_ms >= answer.timings.inference_ms > 0
+
+
+def test_a_contour_of_points_is_compared(
+    ask: Ask, server: str, dicom: bytes, contour: NDArray[np.float64]
+) -> None:
+    agreement = ask("segment", server, dicom, contour=contour).agreement
+    assert (agreement.dice, agreement.hausdorff_mm, agreement.good) == (1.0, 0.0, True)
+
+
+def test_a_contour_of_text_is_compared(ask: Ask, server: str, dicom: bytes) -> None:
+    text = "39.5 19.5\n49.5 19.5\n49.5 39.5\n39.5 39.5\n"
+    assert ask("segment", server, dicom, contour=text).agreement.dice == pytest.approx(2 / 3)
+
+
+def test_distances_of_an_empty_mask_are_none(
+    ask: Ask, server: str, make_dicom: Callable[..., bytes], contour: NDArray[np.float64]
+) -> None:
+    answer = ask("segment", server, make_dicom(np.full((64, 72), 100)), contour=contour)
+    assert answer.contour is None
+    assert (answer.agreement.apd_mm, answer.agreement.hausdorff_mm, answer.agreement.good) == (
+        None,
+        None,
+        False,
+    )
+
+
+def test_an_output_that_was_not_asked_for_is_none(ask: Ask, server: str, dicom: bytes) -> None:
+    answer = ask("segment", server, dicom, outputs=[Output.CONTOUR])
+    assert answer.mask is None
+    assert answer.contour is not None
+
+
+def test_frame_and_pixel_spacing_reach_the_server(
+    ask: Ask, server: str, make_dicom: Callable[..., bytes], ventricle: NDArray[np.bool_]
+) -> None:
+    frames = make_dicom(np.stack([np.full((64, 72), 100), np.where(ventricle, 1000, 100)]), spacing=None)
+    answer = ask("segment", server, frames, frame=2, pixel_spacing=(1.5, 1.5))
+    assert (answer.frame, answer.area_mm2) == (2, 900.0)
+
+
+def test_the_server_info_comes_back_as_it_was(ask: Ask, server: str, info: ServerInfo) -> None:
+    assert ask("server_info", server) == info
+
+
+def test_refused_input_is_an_input_error_with_the_servers_details(
+    ask: Ask, server: str, make_dicom: Callable[..., bytes]
+) -> None:
+    with pytest.raises(InputError) as caught:
+        ask("segment", server, make_dicom(np.zeros((8, 8)), spacing=None))
+    assert caught.value.reason
+    assert caught.value.field == "PixelSpacing"
+    assert caught.value.expected
+    assert caught.value.exit_code == 2
+
+
+def test_a_text_file_is_an_input_error(ask: Ask, server: str) -> None:
+    with pytest.raises(InputError) as caught:
+        ask("segment", server, b"hello")
+    assert caught.value.reason == "NOT_DICOM"
+
+
+def test_no_server_is_a_server_error_that_says_what_to_do(ask: Ask, nowhere: str, dicom: bytes) -> None:
+    with pytest.raises(ServerError, match=rf"no server at {nowhere} answers.*lvseg-serve") as caught:
+        ask("segment", nowhere, dicom)
+    assert (caught.value.code, caught.value.exit_code) == ("UNAVAILABLE", 1)
+
+
+def test_a_message_above_the_servers_limit_is_a_server_error(ask: Ask, server: str, info: ServerInfo) -> None:
+    with pytest.raises(ServerError, match="refused the message") as caught:
+        ask("segment", server, bytes(info.limits.max_message_bytes))
+    assert caught.value.code == "RESOURCE_EXHAUSTED"
+
+
+def test_a_message_above_the_clients_limit_is_not_sent(ask: Ask, server: str) -> None:
+    with pytest.raises(ServerError, match="refused the message") as caught:
+        ask("segment", server, bytes(2**20), options={"max_message_mib": 1})
+    assert caught.value.code == "RESOURCE_EXHAUSTED"
+
+
+def test_a_late_answer_is_a_server_error(
+    ask: Ask, serving: Callable[[Engine], AbstractContextManager[str]], gated_engine, dicom: bytes
+) -> None:
+    with serving(gated_engine) as address:
+        with pytest.raises(ServerError, match=r"no answer within 0\.5 s") as caught:
+            ask("segment", address, dicom, options={"timeout_s": 0.5})
+        gated_engine.gate.set()
+    assert caught.value.code == "DEADLINE_EXCEEDED"
+
+
+def test_a_failure_of_the_server_carries_its_reference(
+    ask: Ask,
+    serving: Callable[[Engine], AbstractContextManager[str]],
+    failing_engine: Callable[[Exception], Engine],
+    dicom: bytes,
+) -> None:
+    with (
+        serving(failing_engine(RuntimeError("Planted^Name"))) as address,
+        pytest.raises(ServerError, match=r"INTERNAL: .* reference [0-9a-f]{12}") as caught,
+    ):
+        ask("segment", address, dicom)
+    assert (caught.value.code, caught.value.reason) == ("INTERNAL", "INTERNAL")
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"frame": 0}, {"frame": 2**32}, {"contour": [1.0, 2.0]}, {"outputs": []}]
+)
+def test_arguments_that_make_no_message_are_value_errors(
+    ask: Ask, nowhere: str, arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError):
+        ask("segment", nowhere, b"", **arguments)
+
+
+def test_both_clients_have_the_same_methods_with_the_same_arguments() -> None:
+    def signatures(client: type) -> dict[str, list[inspect.Parameter]]:
+        methods = inspect.getmembers(client, inspect.isfunction)
+        return {
+            name: list(inspect.signature(method).parameters.values())
+            for name, method in methods
+            if name == "__init__" or not name.startswith("_")
+        }
+
+    assert signatures(Client) == signatures(AsyncClient)
+
+
+def test_another_service_at_the_address_is_a_server_error_with_its_code(ask: Ask) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        other = grpc.server(pool)
+        port = other.add_insecure_port("127.0.0.1:0")
+        other.start()
+        try:
+            with pytest.raises(ServerError) as caught:
+                ask("server_info", f"127.0.0.1:{port}")
+        finally:
+            other.stop(None).wait()
+    assert caught.value.code == "UNIMPLEMENTED"

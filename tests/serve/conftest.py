@@ -1,0 +1,213 @@
+"""A slice whose answer is known, an engine that finds it, and servers to ask."""
+
+import asyncio
+import io
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager
+
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+
+from lvseg.errors import EngineError
+from lvseg_export.engines.base import Engine, Prediction
+from lvseg_serve.answers import Limits, ModelIdentity, ServerInfo
+from lvseg_serve.rpc.server import running_server
+from lvseg_serve.segmenter import MAX_WORKING_PIXELS, Segmenter
+
+WORKING_SPACING_MM = 1.5
+
+
+class ThresholdEngine:
+    """Finds what is brighter than 500, and fails when two threads call it at once."""
+
+    name = "threshold-cpu"
+    version = "1.0"
+    precision = "fp32"
+    threads = 1
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+        self._alone = threading.Lock()
+
+    def run(self, pixels: NDArray[np.float32]) -> Prediction:
+        if not self._alone.acquire(blocking=False):
+            raise EngineError("two threads at once")
+        try:
+            self.shapes.append(pixels.shape)
+            mask = pixels[:, 0] > 500
+            return Prediction(mask.astype(np.uint8), mask.astype(np.float32))
+        finally:
+            self._alone.release()
+
+
+class GatedEngine(ThresholdEngine):
+    """A threshold engine that waits inside each run until its gate is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = threading.Event()
+        self.gate = threading.Event()
+
+    def run(self, pixels: NDArray[np.float32]) -> Prediction:
+        self.entered.set()
+        assert self.gate.wait(timeout=60)
+        return super().run(pixels)
+
+
+class FailingEngine(ThresholdEngine):
+    """An engine that raises what it was given."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    def run(self, pixels: NDArray[np.float32]) -> Prediction:  # noqa: ARG002
+        raise self._error
+
+
+@pytest.fixture
+def engine() -> ThresholdEngine:
+    return ThresholdEngine()
+
+
+@pytest.fixture
+def gated_engine() -> Iterator[GatedEngine]:
+    engine = GatedEngine()
+    yield engine
+    engine.gate.set()
+
+
+@pytest.fixture
+def failing_engine() -> Callable[[Exception], FailingEngine]:
+    return FailingEngine
+
+
+@pytest.fixture
+def make_dicom() -> Callable[..., bytes]:
+    """Make the bytes of an MR image from unsigned pixels, by default with the working pixel spacing."""
+    return write_dicom
+
+
+def write_dicom(
+    pixels: NDArray[np.integer], spacing: tuple[float, float] | None = (1.5, 1.5), **elements: object
+) -> bytes:
+    *frames, rows, columns = pixels.shape
+    dataset = pydicom.Dataset()
+    dataset.SOPClassUID = MRImageStorage
+    dataset.SOPInstanceUID = "1.2.3.4"
+    dataset.StudyInstanceUID = "1.2.3"
+    dataset.SeriesInstanceUID = "1.2.3.5"
+    dataset.Modality = "MR"
+    dataset.PatientName = "Planted^Name"
+    dataset.Rows, dataset.Columns = rows, columns
+    if frames:
+        dataset.NumberOfFrames = frames[0]
+    if spacing is not None:
+        dataset.PixelSpacing = list(spacing)
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit = 15
+    dataset.PixelRepresentation = 0
+    dataset.PixelData = pixels.astype("<u2").tobytes()
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    stream = io.BytesIO()
+    dataset.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def ventricle() -> NDArray[np.bool_]:
+    """Rows 20 to 39 and columns 30 to 49 of 64 x 72: 400 pixels, 900 mm² at 1.5 mm."""
+    mask = np.zeros((64, 72), dtype=bool)
+    mask[20:40, 30:50] = True
+    return mask
+
+
+@pytest.fixture
+def dicom(ventricle: NDArray[np.bool_]) -> bytes:
+    """A slice in which the threshold engine finds exactly ``ventricle``."""
+    return write_dicom(np.where(ventricle, 1000, 100))
+
+
+@pytest.fixture
+def contour() -> NDArray[np.float64]:
+    """The polygon around the pixels of ``ventricle``: filled, it is exactly that mask."""
+    return np.array([(29.5, 19.5), (49.5, 19.5), (49.5, 39.5), (29.5, 39.5)])
+
+
+@pytest.fixture
+def model() -> ModelIdentity:
+    return ModelIdentity(
+        name="threshold",
+        version="0123456789ab",
+        sha256="ab" * 32,
+        engine=ThresholdEngine.name,
+        engine_version=ThresholdEngine.version,
+        precision=ThresholdEngine.precision,
+    )
+
+
+@pytest.fixture
+def info(model: ModelIdentity) -> ServerInfo:
+    return ServerInfo(
+        model=model,
+        architecture="threshold",
+        labels=("background", "left ventricle"),
+        channels=1,
+        working_spacing_mm=WORKING_SPACING_MM,
+        training={"patients": ["SC-HF-I-1"], "dice": 0.5, "options": {"epochs": 3}},
+        threads=1,
+        limits=Limits(max_message_bytes=2**20, max_side=4096, max_working_pixels=MAX_WORKING_PIXELS),
+        versions={"lvseg": "0.1"},
+    )
+
+
+@pytest.fixture
+def make_segmenter(model: ModelIdentity) -> Callable[[Engine], Segmenter]:
+    return lambda engine: Segmenter(engine, model=model, working_spacing_mm=WORKING_SPACING_MM)
+
+
+@pytest.fixture
+def serving(
+    info: ServerInfo, make_segmenter: Callable[[Engine], Segmenter]
+) -> Callable[[Engine], AbstractContextManager[str]]:
+    """Run a server in a thread of its own, for tests that call it from ordinary code; gives its address."""
+
+    @contextmanager
+    def serving(engine: Engine) -> Iterator[str]:
+        ready: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+        async def serve() -> None:
+            stop = asyncio.Event()
+            async with running_server(make_segmenter(engine), info, listen="127.0.0.1:0") as address:
+                ready.set_result((address, asyncio.get_running_loop(), stop))
+                await stop.wait()
+
+        thread = threading.Thread(target=asyncio.run, args=[serve()])
+        thread.start()
+        address, loop, stop = ready.result(timeout=60)
+        try:
+            yield address
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            thread.join()
+
+    return serving
+
+
+@pytest.fixture
+def server(
+    serving: Callable[[Engine], AbstractContextManager[str]], engine: ThresholdEngine
+) -> Iterator[str]:
+    """Address of a server with the threshold engine."""
+    with serving(engine) as address:
+        yield address

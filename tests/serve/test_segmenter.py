@@ -1,0 +1,191 @@
+import asyncio
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage.transform import resize
+
+from lvseg.errors import ContourError, DicomError, EngineError
+from lvseg_serve.answers import ModelIdentity, Output
+from lvseg_serve.segmenter import Segmenter, SliceRequest
+
+
+@pytest.fixture
+def segmenter(make_segmenter, engine):
+    with_threads = make_segmenter(engine)
+    yield with_threads
+    with_threads.close()
+
+
+async def test_the_mask_is_what_the_engine_finds(
+    segmenter: Segmenter, dicom: bytes, ventricle: NDArray[np.bool_], model: ModelIdentity
+) -> None:
+    answer = await segmenter.segment(SliceRequest(dicom=dicom))
+    np.testing.assert_array_equal(answer.mask, ventricle)
+    assert (answer.rows, answer.columns, answer.frame) == (64, 72, 1)
+    assert answer.pixel_spacing == (1.5, 1.5)
+    assert answer.area_mm2 == 900.0
+    assert answer.agreement is None
+    assert answer.model == model
+
+
+async def test_the_contour_runs_around_the_mask(segmenter: Segmenter, dicom: bytes) -> None:
+    answer = await segmenter.segment(SliceRequest(dicom=dicom))
+    assert answer.contour.min(axis=0).tolist() == [29.5, 19.5]
+    assert answer.contour.max(axis=0).tolist() == [49.5, 39.5]
+
+
+@pytest.mark.parametrize("output", Output)
+async def test_what_is_not_asked_for_is_left_out(segmenter: Segmenter, dicom: bytes, output: Output) -> None:
+    answer = await segmenter.segment(SliceRequest(dicom=dicom, outputs=frozenset({output})))
+    assert (answer.mask is None) == (output is not Output.MASK)
+    assert (answer.contour is None) == (output is not Output.CONTOUR)
+    assert answer.area_mm2 == 900.0
+
+
+async def test_a_contour_around_the_same_pixels_agrees_in_full(
+    segmenter: Segmenter, dicom: bytes, contour: NDArray[np.float64]
+) -> None:
+    answer = await segmenter.segment(SliceRequest(dicom=dicom, contour=contour))
+    assert answer.agreement.dice == 1.0
+    assert answer.agreement.hausdorff_mm == 0.0
+    assert answer.agreement.good
+
+
+async def test_a_contour_may_come_as_text(segmenter: Segmenter, dicom: bytes) -> None:
+    # Columns 40 to 49 of 30 to 49: 200 of 400 pixels, Dice 2 x 200 / 600.
+    text = "39.5 19.5\n49.5 19.5\n49.5 39.5\n39.5 39.5\n"
+    answer = await segmenter.segment(SliceRequest(dicom=dicom, contour=text))
+    assert answer.agreement.dice == pytest.approx(2 / 3)
+
+
+async def test_an_empty_mask_has_no_contour_and_no_distances(
+    segmenter: Segmenter, make_dicom: Callable[..., bytes], contour: NDArray[np.float64]
+) -> None:
+    dark = make_dicom(np.full((64, 72), 100))
+    answer = await segmenter.segment(SliceRequest(dicom=dark, contour=contour))
+    assert not answer.mask.any()
+    assert answer.contour is None
+    assert answer.area_mm2 == 0.0
+    assert (answer.agreement.dice, answer.agreement.apd_mm, answer.agreement.hausdorff_mm) == (
+        0.0,
+        None,
+        None,
+    )
+    assert not answer.agreement.good
+
+
+async def test_another_pixel_spacing_is_resampled_there_and_back(
+    segmenter: Segmenter, engine, make_dicom: Callable[..., bytes], ventricle: NDArray[np.bool_]
+) -> None:
+    pixels = np.where(ventricle, 1000, 100)
+    answer = await segmenter.segment(SliceRequest(dicom=make_dicom(pixels, spacing=(0.75, 3.0))))
+    assert engine.shapes == [(1, 1, 32, 144)]  # 64 x 0.75 mm and 72 x 3 mm in pixels of 1.5 mm
+    options = {"order": 1, "mode": "edge", "anti_aliasing": True, "preserve_range": True}
+    seen = resize(pixels.astype(np.float32), (32, 144), **options) > 500
+    np.testing.assert_array_equal(answer.mask, resize(seen.astype(np.float32), (64, 72), **options) > 0.5)
+    assert answer.area_mm2 == np.count_nonzero(answer.mask) * 0.75 * 3.0
+
+
+async def test_a_given_pixel_spacing_mends_a_file_without_one(
+    segmenter: Segmenter, make_dicom: Callable[..., bytes], ventricle: NDArray[np.bool_]
+) -> None:
+    dicom = make_dicom(np.where(ventricle, 1000, 100), spacing=None)
+    answer = await segmenter.segment(SliceRequest(dicom=dicom, pixel_spacing=(1.5, 1.5)))
+    assert answer.area_mm2 == 900.0
+
+
+async def test_a_chosen_frame_is_the_one_that_is_segmented(
+    segmenter: Segmenter, make_dicom: Callable[..., bytes], ventricle: NDArray[np.bool_]
+) -> None:
+    frames = make_dicom(np.stack([np.full((64, 72), 100), np.where(ventricle, 1000, 100)]))
+    answers = [await segmenter.segment(SliceRequest(dicom=frames, frame=frame)) for frame in (1, 2)]
+    assert [(answer.frame, answer.area_mm2) for answer in answers] == [(1, 0.0), (2, 900.0)]
+
+
+async def test_a_text_file_is_refused(segmenter: Segmenter) -> None:
+    with pytest.raises(DicomError):
+        await segmenter.segment(SliceRequest(dicom=b"hello"))
+
+
+async def test_a_contour_outside_the_image_is_refused(segmenter: Segmenter, dicom: bytes) -> None:
+    outside = np.array([(60.0, 10.0), (80.0, 10.0), (80.0, 30.0)])
+    with pytest.raises(ContourError) as caught:
+        await segmenter.segment(SliceRequest(dicom=dicom, contour=outside))
+    assert caught.value.reason == "OUTSIDE_IMAGE"
+
+
+async def test_a_working_grid_beyond_all_measure_never_reaches_the_engine(
+    segmenter: Segmenter, engine, make_dicom: Callable[..., bytes]
+) -> None:
+    huge = make_dicom(np.zeros((64, 72)), spacing=None)
+    with pytest.raises(DicomError) as caught:
+        await segmenter.segment(SliceRequest(dicom=huge, pixel_spacing=(400.0, 400.0)))
+    assert caught.value.field == "PixelSpacing"
+    assert engine.shapes == []
+
+
+async def test_the_stages_take_no_longer_than_the_whole(
+    segmenter: Segmenter, dicom: bytes, contour: NDArray[np.float64]
+) -> None:
+    timings = (await segmenter.segment(SliceRequest(dicom=dicom, contour=contour))).timings
+    stages = (
+        timings.decode_ms,
+        timings.resample_ms,
+        timings.inference_ms,
+        timings.postprocess_ms,
+        timings.compare_ms,
+    )
+    assert all(stage > 0 for stage in stages)
+    assert sum(stages) <= timings.total_ms
+
+
+async def test_without_a_contour_no_time_goes_into_comparing(segmenter: Segmenter, dicom: bytes) -> None:
+    assert (await segmenter.segment(SliceRequest(dicom=dicom))).timings.compare_ms == 0
+
+
+async def test_many_callers_reach_the_engine_one_at_a_time(
+    segmenter: Segmenter, engine, dicom: bytes
+) -> None:
+    answers = await asyncio.gather(*(segmenter.segment(SliceRequest(dicom=dicom)) for _ in range(8)))
+    assert [answer.area_mm2 for answer in answers] == [900.0] * 8
+    assert len(engine.shapes) == 8
+
+
+async def test_a_caller_that_leaves_the_queue_never_reaches_the_engine(
+    make_segmenter, gated_engine, dicom: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    run_in_executor, begun = loop.run_in_executor, []
+
+    def counted(pool, work):
+        begun.append(work)
+        return run_in_executor(pool, work)
+
+    monkeypatch.setattr(loop, "run_in_executor", counted)
+    segmenter = make_segmenter(gated_engine)
+    first = asyncio.create_task(segmenter.segment(SliceRequest(dicom=dicom)))
+    while not gated_engine.entered.is_set():
+        await asyncio.sleep(0)
+    second = asyncio.create_task(segmenter.segment(SliceRequest(dicom=dicom)))
+    while len(begun) < 4:  # reading and inference of the first, reading and inference of the second
+        await asyncio.sleep(0)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    gated_engine.gate.set()
+    assert (await first).area_mm2 == 900.0
+    segmenter.close()
+    assert len(gated_engine.shapes) == 1
+
+
+async def test_an_engine_that_answers_in_another_shape_is_an_engine_error(
+    make_segmenter, engine, dicom: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = engine.run
+    monkeypatch.setattr(engine, "run", lambda pixels: run(pixels[..., :-1]))
+    segmenter = make_segmenter(engine)
+    with pytest.raises(EngineError, match=r"\(1, 64, 71\), expected \(1, 64, 72\)"):
+        await segmenter.segment(SliceRequest(dicom=dicom))
+    segmenter.close()
