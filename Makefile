@@ -39,7 +39,7 @@ types: install  ## Check types.
 	$(BIN)/mypy
 
 protos: install  ## Generate the Python code of the gRPC interface.
-	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=protos --grpc_python_out=protos \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I protos --python_out=protos --grpc_python_out=protos \
 		--mypy_out=protos --mypy_grpc_out=protos lvseg_api/v1/segmentation.proto
 
 check: lint types test  ## All that has to pass before a change lands.

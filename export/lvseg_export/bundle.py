@@ -104,9 +104,9 @@ def load_bundle(folder: Path) -> Bundle:
     manifest = _parse(document, manifest_path)
     for name, digest in manifest.sha256.items():
         _check_file(folder, name, digest)
-    for engine in manifest.engines:
-        if engine.file not in manifest.sha256:
-            raise _malformed(manifest_path, f"lists the engine file {engine.file!r} without a SHA-256")
+    for file in (REFERENCE, *(engine.file for engine in manifest.engines)):
+        if file not in manifest.sha256:
+            raise _malformed(manifest_path, f"gives no SHA-256 of {file}")
     return Bundle(folder=folder, manifest=manifest)
 
 

@@ -76,11 +76,12 @@ class TrainingWindows(Dataset[tuple[Tensor, Tensor]]):
         else:
             target = random.uniform((0, 0), mask.shape)
         angle = np.deg2rad(random.uniform(-options.rotation_deg, options.rotation_deg))
+        turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        to_slice = np.eye(3)
+        to_slice[:2, :2], to_slice[:2, 2] = turn, target - centre
         # Outside the slice is zero, the mean, as a convolution's own padding is.
         return Affine(
-            rotate_params=float(angle),
-            translate_params=tuple((target - centre).tolist()),
-            scale_params=(scale, scale),
+            affine=to_slice,
             spatial_size=(options.window, options.window),
             padding_mode="zeros",
             image_only=True,

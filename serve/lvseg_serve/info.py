@@ -4,7 +4,6 @@ import platform
 from importlib.metadata import version
 
 from lvseg._dicom.image import LARGEST_SIDE
-from lvseg.errors import EngineError
 from lvseg_export.bundle import Bundle
 from lvseg_export.engines.base import Engine
 from lvseg_serve.answers import Limits, ModelIdentity, ServerInfo
@@ -14,17 +13,13 @@ _PACKAGES = ("lvseg", "grpcio", "numpy", "protobuf", "pydicom", "scikit-image")
 
 
 def server_info(bundle: Bundle, engine: Engine, *, max_message_bytes: int) -> ServerInfo:
-    """Return what a server that runs ``engine`` with a file of ``bundle`` says of itself.
-
-    Raises:
-        EngineError: If the bundle lists no file that the engine can have loaded.
-    """
+    """Return what a server that runs ``engine`` with a file of ``bundle`` says of itself."""
     manifest = bundle.manifest
     return ServerInfo(
         model=ModelIdentity(
             name=manifest.model.name,
             version=manifest.model.version,
-            sha256=manifest.sha256[_engine_file(bundle, engine)],
+            sha256=manifest.sha256[engine.file],
             engine=engine.name,
             engine_version=engine.version,
             precision=engine.precision,
@@ -40,10 +35,3 @@ def server_info(bundle: Bundle, engine: Engine, *, max_message_bytes: int) -> Se
         ),
         versions={"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
     )
-
-
-def _engine_file(bundle: Bundle, engine: Engine) -> str:
-    for candidate in bundle.manifest.engines:
-        if engine.name.startswith(candidate.runtime) and engine.precision == candidate.precision:
-            return candidate.file
-    raise EngineError(f"{bundle.folder} lists no {engine.precision} file for {engine.name}")

@@ -27,6 +27,7 @@ class ThresholdEngine:
 
     name = "threshold-cpu"
     version = "1.0"
+    file = "model.onnx"
     precision = "fp32"
     threads = 1
 

@@ -31,6 +31,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def file(self) -> str:
+        """Name of the bundle's file that it runs; empty for a model that never was in a bundle."""
+        ...
+
+    @property
     def precision(self) -> str:
         """Arithmetic of the network's layers, such as ``"fp32"``."""
         ...

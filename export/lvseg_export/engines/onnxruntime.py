@@ -35,6 +35,7 @@ class OnnxRuntimeEngine:
     version: str = ort.__version__
 
     def __init__(self, path: Path, *, precision: str, threads: int | None = None) -> None:
+        self.file = path.name
         self.precision = precision
         self.threads = threads or len(os.sched_getaffinity(0))
         options = ort.SessionOptions()

@@ -14,6 +14,7 @@ class TorchEngine:
 
     name = "torch-cpu"
     version: str = torch.__version__
+    file = ""
     precision = "fp32"
 
     def __init__(self, model: SegmentationModel) -> None:

@@ -76,6 +76,13 @@ def test_pixels_and_label_move_together(change):
         assert torch.count_nonzero(bright != (label[0] > 0)) <= 0.02 * max(label.sum(), 100)
 
 
+def test_a_turned_and_scaled_window_stays_around_the_ventricle():
+    data = windows(dataclasses.replace(STILL, rotation_deg=180.0, scale=1.5))
+    for epoch in range(8):
+        _, label = data[epoch, 0]
+        assert np.argwhere(label[0].numpy()).mean(axis=0) == pytest.approx((32, 32), abs=0.1)
+
+
 def test_scale_enlarges_by_at_most_its_limit():
     data = windows(dataclasses.replace(STILL, scale=1.5))
     areas = np.array([float(data[epoch, 0][1].sum()) for epoch in range(40)]) / labelled_disc().mask.sum()

@@ -1,0 +1,27 @@
+"""Small models, exported once."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lvseg.models import SegmentationModel, build_model
+from lvseg_export.onnx import write_onnx
+
+SMALL = {"fcn-8s": {"width": 0.125, "fc_channels": 16}, "fcn-alexnet": {"fc_channels": 16}}
+
+
+@pytest.fixture(scope="session", params=SMALL)
+def exported(request, tmp_path_factory) -> tuple[SegmentationModel, Path]:
+    """A small model of each architecture that finds something, and its ONNX file."""
+    torch.manual_seed(0)
+    model = build_model(request.param, SMALL[request.param]).eval()
+    for name, weight in model.named_parameters():
+        if "score" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    with torch.no_grad():
+        background, foreground = model(torch.rand(1, 1, 256, 256)).unbind(dim=1)
+        model.network.score.bias[1] -= (foreground - background).median()
+    path = tmp_path_factory.mktemp("onnx") / f"{request.param}.onnx"
+    write_onnx(model, path)
+    return model, path

@@ -1,0 +1,65 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lvseg_export.bundle import load_bundle
+
+EXPORT = str(Path(sys.executable).with_name("lvseg-export"))
+
+
+def export(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([EXPORT, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def test_parity_is_checked_on_the_runs_own_validation_slices(bundle, trained_run):
+    validation = json.loads((trained_run / "options.json").read_text())["validation"]
+    parity = load_bundle(bundle).manifest.engines[0].parity
+    assert parity["real slices"]["slices"] == len(validation)
+    assert parity["real slices"]["differing_pixels"] <= 1e-4 * parity["real slices"]["pixels"]
+
+
+def test_the_model_card_tells_the_data_and_the_score(bundle):
+    manifest = load_bundle(bundle).manifest
+    card = (bundle / "README.md").read_text()
+    assert f"mean Dice {manifest.training['val_dice']:.4f}" in card
+    assert "SC-PH-2" in card
+    assert "not to be used for diagnosis" in card
+
+
+def test_where_the_data_are_gone_it_says_what_it_checks_on(trained_run, tmp_path):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    options = json.loads((run / "options.json").read_text())
+    options["options"]["images"] = str(tmp_path / "gone")
+    (run / "options.json").write_text(json.dumps(options))
+    result = export(run, "--out", tmp_path / "bundle")
+    assert result.returncode == 0, result.stderr
+    assert "checking on phantoms alone" in result.stderr
+    assert set(load_bundle(tmp_path / "bundle").manifest.engines[0].parity) == {"phantoms"}
+
+
+def test_a_folder_that_is_no_run_is_one_line(tmp_path):
+    (tmp_path / "empty").mkdir()
+    result = export(tmp_path / "empty", "--out", tmp_path / "bundle")
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        f"error: {tmp_path / 'empty'} is not a run (it holds no options.json); write one with lvseg-train"
+    ]
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_an_existing_bundle_is_left_alone(trained_run, bundle):
+    before = (bundle / "manifest.json").read_bytes()
+    result = export(trained_run, "--out", bundle)
+    assert result.returncode == 2
+    assert "holds a former result: choose another --out or pass --overwrite" in result.stderr
+    assert (bundle / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("option", ["--images", "--contours"])
+def test_images_and_contours_go_together(trained_run, tmp_path, option):
+    result = export(trained_run, "--out", tmp_path / "bundle", option, tmp_path)
+    assert (result.returncode, result.stderr) == (2, "error: --images and --contours go together\n")

@@ -1,0 +1,13 @@
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "module", ["lvseg_export.bundle", "lvseg_export.engines", "lvseg_export.engines.onnxruntime"]
+)
+def test_the_running_half_imports_neither_torch_nor_onnx(module):
+    code = f"import sys, {module}; print(*{{'torch', 'onnx', 'monai', 'lightning'}} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (0, "\n")
