@@ -17,7 +17,7 @@ console = Console(stderr=True)
 class Command(click.Command):
     """A click command whose errors are one line: exit code 2 for what the user must change, 1 for the rest."""
 
-    def main(  # type: ignore[override]
+    def main(
         self,
         args: Sequence[str] | None = None,
         prog_name: str | None = None,

@@ -41,6 +41,12 @@ def to_working(
     return from_working(pixels, working_shape(pixels.shape, pixel_spacing, working_spacing_mm))
 
 
+def mask_from_working(probability: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.bool_]:
+    """Return a slice's mask (rows, columns): where a probability of the working grid, brought back, is above 0.5."""
+    mask: NDArray[np.bool_] = from_working(probability, shape) > 0.5
+    return mask
+
+
 def from_working(image: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.float32]:
     """Bring an image of the working grid, such as a probability, back to a slice's ``(rows, columns)``."""
     if image.shape == tuple(shape):

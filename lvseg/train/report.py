@@ -54,7 +54,7 @@ def write_report(run: TrainedRun, validation: Sequence[LabelledImage]) -> Summar
         writer = csv.writer(stream)
         writer.writerow(("slice", "dice", "apd_mm", "hausdorff_mm", "good"))
         for image in validation:
-            mask, _ = task.predict(image)
+            mask = task.predict(image)
             agreement = compare(mask, image.contour, image.slice.pixel_spacing)
             agreements.append(agreement)
             distances = (agreement.apd_mm, agreement.hausdorff_mm)

@@ -14,7 +14,7 @@ from lvseg.data.sunnybrook import LabelledImage
 from lvseg.errors import OperationError
 from lvseg.metrics import dice
 from lvseg.models import SegmentationModel
-from lvseg.resample import from_working, to_working
+from lvseg.resample import mask_from_working, to_working
 from lvseg.train.options import TrainOptions
 
 
@@ -62,17 +62,16 @@ class SegmentationTask(LightningModule):
     def validation_step(self, batch: tuple[Tensor]) -> None:
         """Judge the validation slice of this index as a server would segment it."""
         image = self._validation[int(batch[0])]
-        mask = self.predict(image)[0]
+        mask = self.predict(image)
         scores = {"val_accuracy": float(np.mean(mask == image.mask)), "val_dice": dice(mask, image.mask)}
         self.log_dict(scores, on_epoch=True, batch_size=1, sync_dist=True)
 
-    def predict(self, image: LabelledImage) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """Return the mask and probability of a slice, both of its own shape (rows, columns)."""
+    def predict(self, image: LabelledImage) -> NDArray[np.bool_]:
+        """Return the mask of a slice, of its own shape (rows, columns)."""
         pixels = to_working(image.slice.pixels, image.slice.pixel_spacing, self._working_spacing_mm)
         logits = self.model(torch.from_numpy(pixels)[None, None].to(self.device))
-        working = torch.softmax(logits.float(), dim=1)[0, 1].cpu().numpy()
-        probability = from_working(working, image.slice.pixels.shape)
-        return probability > 0.5, probability
+        probability = torch.softmax(logits.float(), dim=1)[0, 1].cpu().numpy()
+        return mask_from_working(probability, image.slice.pixels.shape)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW on a one-cycle schedule over the whole training."""

@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import click
@@ -118,7 +119,7 @@ def _engine_subjects(
             precision=engine.precision,
             batch=batch,
             threads=engine.threads,
-            call=lambda stack=stack: engine.run(stack),
+            call=partial(engine.run, stack),
         )
 
 
@@ -137,7 +138,7 @@ def _server_subject(client: Client, bundle: Bundle, dicom: bytes) -> Subject:
         precision=served.precision,
         batch=1,
         threads=info.threads,
-        call=lambda: client.segment(dicom),
+        call=partial(client.segment, dicom),
     )
 
 

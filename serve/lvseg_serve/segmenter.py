@@ -15,7 +15,7 @@ from lvseg.contour import mask_area_mm2, mask_to_contour, parse_contour
 from lvseg.dicom import Slice, read_slice
 from lvseg.errors import DicomError, EngineError
 from lvseg.metrics import Agreement, compare
-from lvseg.resample import from_working, to_working, working_shape
+from lvseg.resample import mask_from_working, to_working, working_shape
 from lvseg_export.engines.base import Engine
 from lvseg_serve.answers import ALL_OUTPUTS, ModelIdentity, Output, Segmentation, StageTimings
 
@@ -123,7 +123,7 @@ class Segmenter:
         watch = _Stopwatch()
         slice_ = prepared.slice
         rows, columns = slice_.pixels.shape
-        mask = from_working(inferred.probability, slice_.pixels.shape) > 0.5
+        mask = mask_from_working(inferred.probability, slice_.pixels.shape)
         outline = mask_to_contour(mask) if Output.CONTOUR in request.outputs else None
         area_mm2 = mask_area_mm2(mask, slice_.pixel_spacing)
         postprocess_ms = watch.lap_ms()

@@ -31,7 +31,7 @@ def test_inputs_and_outputs_are_named_typed_and_of_any_size(exported):
     }
 
 
-@pytest.mark.parametrize("shape", [(1, 256, 256), (3, 192, 256), (2, 241, 199), (1, 512, 512), (1, 64, 97)])
+@pytest.mark.parametrize("shape", [(1, 256, 256), (3, 192, 256), (2, 241, 199), (1, 512, 512), (1, 160, 193)])
 def test_the_graph_says_what_pytorch_says(exported, shape):
     model, path = exported
     batch, rows, columns = shape
