@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lvseg.data.phantom import write_phantoms
+
 
 @pytest.fixture(scope="session")
 def sunnybrook() -> Path:
@@ -19,24 +21,30 @@ def sunnybrook() -> Path:
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two small phantom patients in the challenge's layout; read-only."""
-    from lvseg.data.phantom import write_phantoms
-
     folder = tmp_path_factory.mktemp("data") / "phantom"
     write_phantoms(folder, patients=2, seed=1)
     return folder
 
 
+TINY = (
+    "--epochs 30 --validation-interval 5 --learning-rate 0.01 --window 64 --batch-size 4 --threads 1"
+    " --model-option width=0.125 --model-option fc_channels=16 --model-option dropout=0"
+)
+"""Options of a training that takes seconds and learns something."""
+
+
 @pytest.fixture(scope="session")
-def trained_run(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny FCN-8s, trained for four epochs on one of the phantom patients; read-only."""
+def tiny_training(phantom: Path) -> list[str]:
+    """The command of a tiny training, but for ``--out``."""
+    where = ["--images", str(phantom), "--contours", str(phantom), "--validate", "SC-PH-02"]
+    return [command("lvseg-train"), *where, *TINY.split()]
+
+
+@pytest.fixture(scope="session")
+def trained_run(tiny_training: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny FCN-8s, trained on one of the phantom patients; read-only."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    options = (
-        f"--images {phantom} --contours {phantom} --validate SC-PH-02 --epochs 4 --window 64 --batch-size 4 --threads 1"
-        " --model-option width=0.125 --model-option fc_channels=16"
-    )
-    subprocess.run(
-        [command("lvseg-train"), *options.split(), "--out", folder], check=True, capture_output=True
-    )
+    subprocess.run([*tiny_training, "--out", folder], check=True, capture_output=True)
     return folder
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 from rich.progress import Progress, TaskID
+from torch import Tensor
 
 from lvseg.cli import progress
 
@@ -68,6 +70,22 @@ def validated_this_epoch(trainer: Trainer) -> bool:
     """Tell whether the epoch that is ending has been validated."""
     interval = trainer.check_val_every_n_epoch or 1
     return (trainer.current_epoch + 1) % interval == 0
+
+
+class AveragedWeights(WeightAveraging):
+    """Validate and keep the exponential moving average of the weights over about the last 100 steps.
+
+    At a high rate the weights jump about; their average does not, and is the better model.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(avg_fn=_moving_average)
+
+
+def _moving_average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+    # The first steps count less, so that a short training is not judged by its random start.
+    decay = min(0.99, (1 + float(steps)) / (10 + float(steps)))
+    return averaged * decay + current * (1 - decay)
 
 
 class ScoresInCheckpoint(Callback):

@@ -53,7 +53,7 @@ def load_run(folder: Path) -> TrainedRun:
         model.load_state_dict(weights)
         scores = checkpoint["lvseg_scores"]
         epoch, val_dice, val_accuracy = scores["epoch"], scores["val_dice"], scores["val_accuracy"]
-    except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+    except (RuntimeError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise RunError(
             f"{path} is not a checkpoint of {record.options.model} as {folder} records it; train again",
             reason="BROKEN_CHECKPOINT",

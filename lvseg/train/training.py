@@ -20,7 +20,7 @@ from lvseg.data.split import Split, split_by_patient, split_by_percent
 from lvseg.data.sunnybrook import LabelledImage, LabelledSlice, index_sunnybrook, load_all
 from lvseg.errors import OptionError
 from lvseg.models import build_model
-from lvseg.train.callbacks import MetricsFile, ProgressDisplay, ScoresInCheckpoint
+from lvseg.train.callbacks import AveragedWeights, MetricsFile, ProgressDisplay, ScoresInCheckpoint
 from lvseg.train.options import RunRecord, TrainOptions, package_versions
 from lvseg.train.run import BEST, LAST, METRICS, TrainedRun, load_run
 from lvseg.train.task import SegmentationTask
@@ -120,11 +120,12 @@ def _trainer(folder: Path, options: TrainOptions) -> Trainer:
     last = ModelCheckpoint(
         checkpoints, LAST.stem, every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False
     )
+    callbacks = [AveragedWeights(), MetricsFile(folder / METRICS), ScoresInCheckpoint(), ProgressDisplay()]
     return Trainer(
         max_epochs=options.epochs,
         precision=options.precision,  # type: ignore[arg-type]
         check_val_every_n_epoch=options.validation_interval,
-        callbacks=[MetricsFile(folder / METRICS), ScoresInCheckpoint(), ProgressDisplay(), best, last],
+        callbacks=[*callbacks, best, last],
         logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         log_every_n_steps=1,
         num_sanity_val_steps=0,

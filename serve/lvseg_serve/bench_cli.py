@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -151,7 +152,7 @@ def _phantom() -> bytes:
 def _print(rows: Sequence[Row]) -> None:
     table = Table()
     for column in ("engine", "precision"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for column in ("batch", "threads", "calls", "p50_ms", "p90_ms", "p99_ms", "slices/s", "ratio"):
         table.add_column(column, justify="right")
     for row in rows:
@@ -164,5 +165,5 @@ def _print(rows: Sequence[Row]) -> None:
             *(f"{value:.1f}" for value in (row.p50_ms, row.p90_ms, row.p99_ms, row.slices_per_s)),
             f"{row.ratio:.2f}",
         )
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
     click.echo("ratio: median time a slice by that of the first row; slices/s: one caller at a time")

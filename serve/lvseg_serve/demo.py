@@ -22,24 +22,28 @@ from rich.console import Console
 from rich.table import Table
 
 from lvseg.cli import Command
-from lvseg.data.sunnybrook import index_sunnybrook
+from lvseg.data.layout import case_name
+from lvseg.data.sunnybrook import LabelledSlice, index_sunnybrook
 from lvseg.errors import OperationError, OptionError
 from lvseg.folders import check_free, remove_former
 
 SUMMARY = "demo.json"
+RESULTS = "segmentation"
 PHANTOM_PATIENTS = 8
 PHANTOM_EPOCHS = 10
 REAL_EPOCHS = 50
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Data:
     """What to train on, and whom to validate on."""
 
     images: Path
     contours: Path
     validate: Sequence[str]
+    slices: Sequence[LabelledSlice]
+    """The validation patients'."""
     epochs: int
 
 
@@ -84,70 +88,72 @@ def main(
         phantom = out / "phantom"
         _run("lvseg-phantom", "--out", phantom, "--patients", PHANTOM_PATIENTS, "--seed", 1)
         data = _choose(phantom, phantom, validate, epochs or PHANTOM_EPOCHS)
-    run, bundle, results = out / "run", out / "bundle", out / "segmentation"
-    patients = [word for patient in data.validate for word in ("--validate", patient)]
-    _run(
-        "lvseg-train",
-        "--images",
-        data.images,
-        "--contours",
-        data.contours,
-        "--model",
-        model,
-        *patients,
-        "--epochs",
-        data.epochs,
-        "--out",
-        run,
-    )
-    _run("lvseg-export", run, "--out", bundle)
-    with _server(bundle) as address:
-        files = [
-            sample.image
-            for sample in index_sunnybrook(data.images, data.contours).samples
-            if sample.patient in data.validate
-        ]
-        _run("lvseg-segment", *files, "--server", address, "--contours", data.contours, "--out", results)
-        _run(
-            "lvseg-bench",
-            bundle,
-            "--server",
-            address,
-            "--image",
-            files[len(files) // 2],
-            "--calls",
-            20,
-            "--json",
-            out / "bench.json",
-        )
-    with (results / "segmentation.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = _main_job(out, data, model)
     _print(rows)
     minutes = (time.monotonic() - started) / 60
     mean_dice = float(np.mean([float(row["dice"]) for row in rows]))
     summary = {
         "minutes": round(minutes, 2),
         "model": model,
-        "validate": list(data.validate),
+        "validate": data.validate,
         "epochs": data.epochs,
         "mean_dice": round(mean_dice, 4),
         "slices": rows,
     }
     (out / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
     click.echo(
-        f"mean Dice {mean_dice:.4f} over {len(rows)} slices in {minutes:.1f} minutes; overlays in {results}, "
-        f"numbers in {out / SUMMARY}"
+        f"mean Dice {mean_dice:.4f} over {len(rows)} slices in {minutes:.1f} minutes; overlays in "
+        f"{out / RESULTS}, numbers in {out / SUMMARY}"
     )
 
 
 def _choose(images: Path, contours: Path, validate: Sequence[str], epochs: int) -> Data:
-    patients = list(dict.fromkeys(sample.patient for sample in index_sunnybrook(images, contours).samples))
-    return Data(images, contours, tuple(validate) or (patients[-1],), epochs)
+    samples = index_sunnybrook(images, contours).samples
+    patients = [case_name(patient) or patient for patient in validate] or [samples[-1].patient]
+    return Data(
+        images=images,
+        contours=contours,
+        validate=patients,
+        slices=[sample for sample in samples if sample.patient in patients],
+        epochs=epochs,
+    )
+
+
+def _main_job(out: Path, data: Data, model: str) -> list[dict[str, str]]:
+    """Train, export, serve, segment and measure; return the table that lvseg-segment wrote."""
+    run, bundle, results = out / "run", out / "bundle", out / RESULTS
+    where = ("--images", data.images, "--contours", data.contours)
+    patients = [word for patient in data.validate for word in ("--validate", patient)]
+    _run("lvseg-train", *where, "--model", model, *patients, "--epochs", data.epochs, "--out", run)
+    _run("lvseg-export", run, "--out", bundle)
+    files = [sample.image for sample in data.slices]
+    middle = files[len(files) // 2]
+    with _server(bundle) as server:
+        _run("lvseg-segment", *files, "--server", server, "--contours", data.contours, "--out", results)
+        _run(
+            "lvseg-bench",
+            bundle,
+            "--server",
+            server,
+            "--image",
+            middle,
+            "--calls",
+            20,
+            "--json",
+            out / "bench.json",
+        )
+    with (results / "segmentation.csv").open(newline="") as stream:
+        return [{"slice": _name(row["file"], data.slices), **row} for row in csv.DictReader(stream)]
+
+
+def _name(file: str, slices: Sequence[LabelledSlice]) -> str:
+    """Return the name of the slice whose image lvseg-segment calls ``file``, a path from a folder above it."""
+    return next(sample.name for sample in slices if Path(sample.image).match(file))
 
 
 def _command(name: str, *arguments: object) -> list[str]:
     words = [name, *map(str, arguments)]
-    shown = shlex.join(words if len(words) < 40 else [*words[:3], "...", *words[-6:]])
+    shown = shlex.join(words if len(words) < 20 else [*words[:2], "...", *words[-6:]])
     click.secho(f"\n$ {shown}", bold=True)
     return [str(Path(sys.executable).with_name(name)), *words[1:]]
 
@@ -182,7 +188,7 @@ def _print(rows: Sequence[dict[str, str]]) -> None:
     for row in rows:
         figures = [(row["dice"], 3), (row["apd_mm"], 2), (row["area_mm2"], 0), (row["ms"], 1)]
         cells = [f"{float(value):.{digits}f}" if value else "-" for value, digits in figures]
-        table.add_row("/".join(Path(row["file"]).parts[-2:]), *cells)
+        table.add_row(row["slice"], *cells)
     Console().print(table)
 
 

@@ -36,7 +36,7 @@ def test_a_probability_stays_between_zero_and_one():
     working = np.random.default_rng(1).integers(0, 2, (100, 120)).astype(np.float32)
     back = from_working(working, (256, 300))
     assert back.dtype == np.float32
-    assert 0 <= back.min()
+    assert back.min() >= 0
     assert back.max() <= 1
 
 

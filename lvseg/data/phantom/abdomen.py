@@ -103,7 +103,7 @@ class Abdomen:
         right = edge - plane.x - 0.45 * (plane.y - 60.0) + 5.0 * plane.coarse
         depth = np.minimum(soft_minimum(right, bottom - plane.y - 0.25 * plane.x, 40.0), below - 1.0)
         lay(signal, self._liver * (1.0 + 0.06 * plane.fine), inside(depth, plane.edge))
-        veins = np.clip(1.1 * (plane.twigs + 0.8 * plane.veins - 1.6), 0.0, 1.0)
+        veins = np.clip(1.1 * (plane.twigs + 0.7 * plane.veins - 1.9), 0.0, 1.0)
         lay(signal, 0.95, 0.8 * veins * inside(depth - 5.0, 4.0))
 
 

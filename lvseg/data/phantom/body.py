@@ -10,7 +10,7 @@ import numpy as np
 
 from lvseg.data.phantom.abdomen import Abdomen
 from lvseg.data.phantom.chest import Chest
-from lvseg.data.phantom.fields import Array, Grid, Point, SmoothField, soft_minimum, turned
+from lvseg.data.phantom.fields import Array, Grid, SmoothField, soft_minimum, turned
 from lvseg.data.phantom.heart import profile
 from lvseg.data.phantom.patient import FRONT, Patient
 from lvseg.data.phantom.plane import Plane

@@ -29,7 +29,7 @@ class Grid:
     def square(cls, side_mm: float, count: int) -> "Grid":
         """Return ``count`` x ``count`` cells that fill a square of ``side_mm`` around the centre."""
         step = side_mm / count
-        centres = (np.arange(count) - (count - 1) / 2) * step
+        centres: Array = (np.arange(count, dtype=np.float64) - (count - 1) / 2) * step
         return cls(centres[np.newaxis, :], centres[:, np.newaxis], step)
 
     @property

@@ -95,7 +95,9 @@ class Heart:
         relaxed = self._cavity(height, 0.0)
         inner = self._cavity(height, contraction)
         wall = self._wall(height)
-        thickened = ((relaxed + wall) ** 2 - relaxed**2) * self.length_mm / length  # the muscle keeps its volume
+        thickened = (
+            ((relaxed + wall) ** 2 - relaxed**2) * self.length_mm / length
+        )  # the muscle keeps its volume
         outer = np.sqrt(inner**2 + thickened)
         if height > 1.0:  # below the tip there is only muscle, rounded off
             depth = min(1.0, (height - 1.0) * length / (1.2 * float(outer.mean())))
@@ -108,7 +110,8 @@ class Heart:
         where, amount = self.akinesia
         shape = shape + contraction * amount * np.exp(3.0 * (np.cos(ANGLES - where) - 1.0))
         shape = shape / np.sqrt((shape[:-1] ** 2).mean())
-        return self._radius(contraction) * profile(height) * shape
+        cavity: Array = self._radius(contraction) * profile(height) * shape
+        return cavity
 
     def _wall(self, height: float) -> Array:
         around = 1.0 + self.septal_excess * np.cos(ANGLES - self.septum)

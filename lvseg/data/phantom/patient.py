@@ -134,7 +134,7 @@ def draw_patient(seed: int, number: int, slices: int) -> Patient:
     build = rng.beta(1.6, 2.2)
     fat, wall = 5.0 + 15.0 * build + rng.uniform(0.0, 3.0), rng.uniform(9.0, 13.0)
     front = fat + wall + 0.62 * (heart.outer_radius_mm + heart.right_width_mm) + rng.uniform(12.0, 20.0)
-    smallest_pixel = 1.34 if kind == "failing" else 1.22  # a large heart needs a large field of view
+    smallest_pixel = 1.32 if kind == "failing" else 1.20  # a large heart needs a large field of view
     spacing = round(heart.length_mm * rng.uniform(0.97, 1.05) / slices, 1)
     lying = np.pi / 2 if rng.random() < 0.15 else 0.0  # some stacks are planned with the feet to the left
     return Patient(
@@ -151,12 +151,12 @@ def draw_patient(seed: int, number: int, slices: int) -> Patient:
         turn=rng.normal(0.0, 0.18) + lying,
         centre_mm=(rng.normal(0.0, 9.0), rng.normal(-6.0, 9.0)),
         tilt=(rng.normal(0.02, 0.06), rng.normal(-0.03, 0.05)),
-        field_of_view_mm=round(256 * rng.uniform(smallest_pixel, 1.48), 1),
+        field_of_view_mm=round(256 * rng.uniform(smallest_pixel, 1.45), 1),
         field_of_view=_FIELDS_OF_VIEW[(number - 1) % len(_FIELDS_OF_VIEW)],
         slice_spacing_mm=spacing,
         first_slice_mm=spacing * rng.uniform(0.15, 0.5),
         slices=slices,
-        shading=rng.uniform(0.8, 1.3),
+        shading=rng.uniform(1.0, 1.6),
         blood=rng.uniform(150.0, 280.0),
         myocardium=rng.uniform(0.27, 0.38),
         noise=rng.uniform(0.02, 0.05),

@@ -61,8 +61,9 @@ class Scanner:
         noise = rng.standard_normal((2, size, size)) * (self._patient.noise * size)
         spectrum = (spectrum + noise[0] + 1j * noise[1]) * self._window
         image = np.abs(np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(spectrum))))
-        stored = np.rint(image * self._kept * self._patient.blood)
-        return np.minimum(stored, 2**BITS_STORED - 1).astype(np.uint16)
+        stored = np.minimum(np.rint(image * self._kept * self._patient.blood), 2**BITS_STORED - 1)
+        pixels: NDArray[np.uint16] = stored.astype(np.uint16)
+        return pixels
 
 
 def _place_coils(rng: np.random.Generator, patient: Patient) -> list[tuple[float, float, float, float]]:

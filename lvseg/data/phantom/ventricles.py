@@ -116,9 +116,11 @@ class HeartPainter:
         trabeculae = self._right_trabeculae(view, right)
         lay(part, 0.93 * view.blood, inside(right, 1.5 * view.edge) * (1.0 - trabeculae))
         thickness = self._patient.slice_thickness_mm
-        lay(part, view.muscle, inside(-view.outside, max(view.edge, thickness * min(view.section.slope, 1.2))))
+        lay(
+            part, view.muscle, inside(-view.outside, max(view.edge, thickness * min(view.section.slope, 1.2)))
+        )
         if view.section.height < 1.0:
-            self._paint_cavity(part, view, fine)
+            self._paint_cavity(part, view)
 
     def _view(self, cells: Grid, z: float, contraction: float) -> _View:
         section = self._heart.section(z, contraction)
@@ -168,14 +170,16 @@ class HeartPainter:
         away = view.left + 0.75 * self._outflow_radius_mm
         direction = self._heart.septum + self._outflow_angle
         depth = radius - np.hypot(view.x - away * np.cos(direction), view.y - away * np.sin(direction))
-        return np.minimum(depth + 1.2 * view.coarse, view.outside - 1.0)
+        tract: Array = np.minimum(depth + 1.2 * view.coarse, view.outside - 1.0)
+        return tract
 
     def _sac(self, view: _View, right: Array) -> Array:
         """Return the depth inside the pericardium, mm."""
         # Fat lies on the right ventricle and in the grooves; the left one's free wall has next to none.
         side = np.cos(np.arctan2(view.y, view.x) - self._heart.septum)
         fat = (0.8 + 2.4 * self._patient.build) * (0.6 + 0.9 * side + 0.8 * view.coarse)
-        return np.maximum(fat, 0.0) - soft_minimum(view.outside, -right, 8.0)
+        depth: Array = np.maximum(fat, 0.0) - soft_minimum(view.outside, -right, 8.0)
+        return depth
 
     def _paint_fat(self, part: Array, view: _View, sac: Array, fine: Array) -> None:
         lay(part, FIBROUS, inside(sac + 1.6, view.edge))
@@ -187,7 +191,7 @@ class HeartPainter:
         cover: Array = np.clip(1.6 * (view.lumps - 0.7 + 0.6 * view.height), 0.0, 0.85) * near_wall
         return cover
 
-    def _paint_cavity(self, part: Array, view: _View, fine: Array) -> None:
+    def _paint_cavity(self, part: Array, view: _View) -> None:
         section = view.section
         # Trabeculae make the edge of the blood ragged, more so towards the apex; an atrium has none.
         ragged = self._raggedness * (0.5 + 1.3 * view.height) * np.maximum(view.lumps, 0.0)

@@ -11,13 +11,14 @@ end-diastole, the last phase, and at end-systole; o-contours at end-diastole alo
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
+from lvseg import __version__
 from lvseg.contour import Points, format_contour
 from lvseg.data.phantom.body import Body
 from lvseg.data.phantom.dicom import Frame, encode, series_number
@@ -33,10 +34,15 @@ SIGNATURE = "phantom.json"
 """File by which a folder of phantoms is known."""
 
 IMAGES = "challenge_training"
-CONTOURS = "contours"
-"""Folders below the data set's own, for ``--images`` and ``--contours``."""
+"""Folder of the images, below the data set's own."""
 
-_LIMITS = {"patients": (1, 99), "slices": (1, 50), "phases": (2, 100), "size": (64, 1024)}
+CONTOURS = "contours"
+"""Folder of the contours, below the data set's own."""
+
+LIMITS = {"patients": (1, 99), "slices": (1, 50), "phases": (2, 100), "size": (64, 1024)}
+"""Lowest and highest value of what a caller chooses."""
+
+_Curve: TypeAlias = Literal["i", "o"]
 _SMALLEST_SHARE = 0.001  # of the image: nobody draws a smaller cavity (the least in Sunnybrook's is 0.0013)
 _POINTS = 1440  # before they are brought to half-pixel steps
 
@@ -101,7 +107,14 @@ def write_phantoms(
             _write_patient(staging, draw_patient(seed, number, slices), phases, size, all_phases, advance)
             for number in range(1, patients + 1)
         )
-        options = {"seed": seed, "slices": slices, "phases": phases, "size": size, "all_phases": all_phases}
+        options = {
+            "lvseg": __version__,
+            "seed": seed,
+            "slices": slices,
+            "phases": phases,
+            "size": size,
+            "all_phases": all_phases,
+        }
         table = {**options, "patients": [asdict(patient) for patient in written]}
         (staging / SIGNATURE).write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     return written
@@ -109,7 +122,7 @@ def write_phantoms(
 
 def _check(**options: int) -> None:
     for name, value in options.items():
-        low, high = _LIMITS[name]
+        low, high = LIMITS[name]
         if not low <= value <= high:
             raise OptionError(
                 f"--{name} {value} is out of range: give {low} to {high}",
@@ -127,19 +140,25 @@ def _write_patient(
     images.mkdir(parents=True)
     contours.mkdir(parents=True)
     series = series_number(patient)
-    scene = _Scene(patient, size)
+    scene = _Scene(patient, size, phases)
     for index in range(patient.slices):
-        drawn: dict[int, dict[_Curve, Points]] = {
-            phase: dict(scene.contours(index, phase, phases)) for phase in (end_systole(phases), phases)
-        }
-        wanted = range(1, phases + 1) if all_phases else [phase for phase, curves in drawn.items() if curves]
-        for phase, image in scene.images(index, wanted, phases):
-            number = Frame(index, phase, phases).number
-            (images / f"IM-{series:04d}-{number:04d}.dcm").write_bytes(image)
-            for curve, points in drawn.get(phase, {}).items():
-                file = contours / f"IM-0001-{number:04d}-{curve}contour-manual.txt"
-                file.write_text(format_contour(points), encoding="ascii")
+        curves = {phase: scene.contours(index, phase) for phase in (end_systole(phases), phases)}
+        for phase, drawn in curves.items():
+            for curve, points in drawn.items():
+                name = f"IM-0001-{_number(index, phase, phases)}-{curve}contour-manual.txt"
+                (contours / name).write_text(format_contour(points), encoding="ascii")
+        chosen = range(1, phases + 1) if all_phases else [phase for phase, drawn in curves.items() if drawn]
+        for phase, image in scene.images(index, chosen):
+            (images / f"IM-{series:04d}-{_number(index, phase, phases)}.dcm").write_bytes(image)
         advance()
+    return _summarise(patient, phases, size, len(list(images.iterdir())), len(list(contours.iterdir())))
+
+
+def _number(index: int, phase: int, phases: int) -> str:
+    return f"{Frame(index, phase, phases).number:04d}"
+
+
+def _summarise(patient: Patient, phases: int, size: int, images: int, contours: int) -> PhantomPatient:
     heart = patient.heart
     relaxed, contracted = heart.volume_ml(0.0), heart.volume_ml(1.0)
     middle = heart.section(heart.length_mm / 2, 0.0)
@@ -155,57 +174,52 @@ def _write_patient(
         heart_rate=patient.heart_rate,
         end_diastolic_phase=phases,
         end_systolic_phase=end_systole(phases),
-        images=len(list(images.iterdir())),
-        contours=len(list(contours.iterdir())),
+        images=images,
+        contours=contours,
     )
-
-
-_Curve = Literal["i", "o"]
 
 
 class _Scene:
     """A patient in the scanner: images and contours of any slice and phase."""
 
-    def __init__(self, patient: Patient, size: int) -> None:
+    def __init__(self, patient: Patient, size: int, phases: int) -> None:
         self._patient = patient
         self._size = size
+        self._phases = phases
         self._scanner = Scanner(patient, size)
         self._body = Body(patient)
         self._heart = HeartPainter(patient)
 
-    def images(self, index: int, wanted: "range | list[int]", phases: int) -> Iterator[tuple[int, bytes]]:
-        """Yield the wanted phases of a slice as DICOM files; each is the same whichever others are wanted."""
-        if not wanted:
-            return
-        z = self._patient.slice_mm(index)
-        still, room = self._body.paint(self._scanner.grid, z)
+    def images(self, index: int, phases: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """Yield phases of a slice as DICOM files; each is the same whichever others are wanted."""
+        grid, z = self._scanner.grid, self._patient.slice_mm(index)
+        still, room = self._body.paint(grid, z)
         sensitivity = self._scanner.sensitivity(z)
-        for phase in wanted:
+        for phase in phases:
             tissue = still.copy()
-            self._heart.paint(tissue, room, self._scanner.grid, z, contraction(phase, phases))
-            noise = self._patient.generator("noise", index, phase, phases)
+            self._heart.paint(tissue, room, grid, z, contraction(phase, self._phases))
+            noise = self._patient.generator("noise", index, phase)
             pixels = self._scanner.scan(tissue, sensitivity, noise)
-            yield phase, encode(pixels, self._patient, Frame(index, phase, phases))
+            yield phase, encode(pixels, self._patient, Frame(index, phase, self._phases))
 
-    def contours(self, index: int, phase: int, phases: int) -> Iterator[tuple[_Curve, Points]]:
-        """Yield what an expert would draw: the endocardium, and at end-diastole the epicardium too."""
+    def contours(self, index: int, phase: int) -> dict[_Curve, Points]:
+        """Return what an expert would draw: the endocardium, and at end-diastole the epicardium too."""
         z = self._patient.slice_mm(index)
-        section = self._patient.heart.section(z, contraction(phase, phases))
+        section = self._patient.heart.section(z, contraction(phase, self._phases))
         if section.cavity_mm2 < _SMALLEST_SHARE * self._patient.field_of_view_mm**2:
-            return
-        yield "i", self._points(section.endocardium, z)
-        if phase == phases:
-            yield "o", self._points(section.epicardium, z)
+            return {}
+        drawn: dict[_Curve, Points] = {"i": self._points(section.endocardium, z)}
+        if phase == self._phases:
+            drawn["o"] = self._points(section.epicardium, z)
+        return drawn
 
     def _points(self, radius: Array, z: float) -> Points:
-        """Return a curve about the heart's axis as points at half-pixel steps."""
+        """Return a curve about the heart's axis as points at half-pixel steps, ``(column, row)``."""
         angles = np.linspace(-np.pi, np.pi, _POINTS, endpoint=False)
         x, y = self._patient.axis_mm(z)
-        away = np.interp(angles, ANGLES, radius)
-        around = angles + self._patient.turn
-        mm = np.stack((x + away * np.cos(around), y + away * np.sin(around)), axis=-1)
+        away, turned = np.interp(angles, ANGLES, radius), angles + self._patient.turn
+        mm = np.stack((x + away * np.cos(turned), y + away * np.sin(turned)), axis=-1)
         spacing = self._patient.field_of_view_mm / self._size
         halves = np.rint(2.0 * (mm / spacing + (self._size - 1) / 2)) / 2.0
-        moved = (halves != np.roll(halves, 1, axis=0)).any(axis=1)
-        points: Points = halves[moved]
+        points: Points = halves[(halves != np.roll(halves, 1, axis=0)).any(axis=1)]
         return points

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -17,25 +18,10 @@ from lvseg.errors import RunError
 from lvseg.train.run import BEST, load_run
 
 TRAIN = str(Path(sys.executable).with_name("lvseg-train"))
-TINY = (
-    "--model-option",
-    "width=0.125",
-    "--model-option",
-    "fc_channels=16",
-    "--window",
-    "64",
-    "--batch-size",
-    "4",
-    "--threads",
-    "1",
-    "--validate",
-    "SC-PH-02",
-)
 
 
-def train(phantom: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [TRAIN, "--images", str(phantom), "--contours", str(phantom), "--out", str(out), *TINY, *more]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def run(command: list[str], *more: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*command, *map(str, more)], capture_output=True, text=True, check=False)
 
 
 def metrics(run: Path) -> list[dict[str, str]]:
@@ -48,8 +34,10 @@ def metrics(run: Path) -> list[dict[str, str]]:
 
 def test_a_run_records_an_epoch_a_row(trained_run):
     rows = metrics(trained_run)
-    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
-    assert all(0 <= float(row["val_accuracy"]) <= 1 and 0 <= float(row["val_dice"]) <= 1 for row in rows)
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 31))
+    validated = [row for row in rows if int(row["epoch"]) % 5 == 0]
+    assert all(0 <= float(row["val_accuracy"]) <= 1 and 0 <= float(row["val_dice"]) <= 1 for row in validated)
+    assert all(row["val_dice"] == "" for row in rows if row not in validated)
 
 
 def test_training_lowers_the_loss(trained_run):
@@ -86,45 +74,34 @@ def test_the_curves_are_a_picture(trained_run):
 
 
 def test_the_best_checkpoint_is_that_of_the_best_validation_dice(trained_run):
-    run = load_run(trained_run)
-    best = max(metrics(trained_run), key=lambda row: float(row["val_dice"]))
-    assert run.epoch == int(best["epoch"])
-    assert run.val_dice == pytest.approx(float(best["val_dice"]), abs=1e-5)
+    best_run = load_run(trained_run)
+    best = max(metrics(trained_run), key=lambda row: float(row["val_dice"] or 0))
+    assert best_run.epoch == int(best["epoch"])
+    assert best_run.val_dice == pytest.approx(float(best["val_dice"]), abs=1e-5)
 
 
-def test_the_same_seed_gives_the_same_training(trained_run, phantom, tmp_path):
-    assert train(phantom, tmp_path / "again", "--epochs", "4").returncode == 0
+def test_the_same_seed_gives_the_same_training(trained_run, tiny_training, tmp_path):
+    assert run(tiny_training, "--out", tmp_path / "again").returncode == 0
     assert metrics(tmp_path / "again") == metrics(trained_run)
 
 
-def test_a_training_that_was_killed_ends_as_if_it_had_not_been(trained_run, phantom, tmp_path):
+def test_a_training_that_was_killed_ends_as_if_it_had_not_been(trained_run, tiny_training, tmp_path):
     out = tmp_path / "killed"
-    command = [
-        TRAIN,
-        "--images",
-        str(phantom),
-        "--contours",
-        str(phantom),
-        "--out",
-        str(out),
-        *TINY,
-        "--epochs",
-        "4",
-    ]
+    command = [*tiny_training, "--out", str(out)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         for line in process.stderr:
-            if "epoch    2/4" in line:
+            if re.match(r"epoch +15/30", line):
                 process.send_signal(signal.SIGKILL)
                 break
     assert process.returncode == -signal.SIGKILL
-    resumed = subprocess.run([TRAIN, "--resume", str(out)], capture_output=True, text=True, check=False)
+    resumed = run([TRAIN], "--resume", out)
     assert resumed.returncode == 0, resumed.stderr
     assert metrics(out) == metrics(trained_run)
 
 
-def test_an_existing_run_is_left_alone(trained_run, phantom):
+def test_an_existing_run_is_left_alone(trained_run, tiny_training):
     before = (trained_run / "options.json").read_text()
-    result = train(phantom, trained_run)
+    result = run(tiny_training, "--out", trained_run)
     assert (result.returncode, result.stderr) == (
         2,
         f"error: {trained_run} holds a former result: choose another --out or pass --overwrite\n",
@@ -138,32 +115,36 @@ def test_an_existing_run_is_left_alone(trained_run, phantom):
         (("--validate", "SC-XX-7"), "error: no patient SC-XX-7 in the data set; it has SC-PH-1, SC-PH-2"),
         (
             ("--model-option", "depth=3"),
-            "error: fcn-8s has no option 'depth'; known: width, fc_channels, batch_norm, dropout",
+            "error: fcn-8s has no option 'depth'; known: width, fc_channels, batch_norm",
         ),
         (
-            ("--epochs", "3", "--validation-interval", "2"),
-            "error: --epochs 3 is no multiple of --validation-interval 2",
+            ("--model-option", "width"),
+            "error: Invalid value for '--model-option': expected NAME=VALUE, got 'width'",
+        ),
+        (("--validation-interval", "7"), "error: --epochs 30 is no multiple of --validation-interval 7"),
+        (("--validation-percent", "10"), "error: --validate and --validation-percent are two ways"),
+        (
+            ("--images", "/nowhere"),
+            "error: Invalid value for '--images': Directory '/nowhere' does not exist",
         ),
     ],
 )
-def test_an_option_that_cannot_be_is_one_line_and_no_folder(phantom, tmp_path, options, message):
-    result = train(phantom, tmp_path / "run", *options)
+def test_an_option_that_cannot_be_is_one_line_and_no_folder(tiny_training, tmp_path, options, message):
+    result = run(tiny_training, "--out", tmp_path / "run", *options)
     assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].startswith(message)
-    assert "Traceback" not in result.stderr
+    assert result.stderr.startswith(message)
+    assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "run").exists()
 
 
 def test_without_a_split_the_patients_are_named(phantom, tmp_path):
-    command = [TRAIN, "--images", str(phantom), "--contours", str(phantom), "--out", str(tmp_path / "run")]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = run([TRAIN], "--images", phantom, "--contours", phantom, "--out", tmp_path / "run")
     assert result.returncode == 2
     assert "pass --validate PATIENT (here: SC-PH-1, SC-PH-2) or --validation-percent" in result.stderr
 
 
 def test_resuming_takes_no_other_option(trained_run):
-    command = [TRAIN, "--resume", str(trained_run), "--epochs", "9"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = run([TRAIN], "--resume", trained_run, "--epochs", 9)
     assert (result.returncode, result.stderr) == (
         2,
         "error: --resume takes every option from the run; leave out --epochs\n",

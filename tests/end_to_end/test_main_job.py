@@ -1,0 +1,135 @@
+"""Training, exporting, serving and segmenting, each a process of its own, as a user runs them."""
+
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lvseg.contour import contour_to_mask, read_contour
+from lvseg_serve.client import Client
+
+
+def lvseg(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name(name)), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def server(bundle: Path) -> Iterator[str]:
+    """The address of a server of the tiny bundle."""
+    command = [str(Path(sys.executable).with_name("lvseg-serve")), str(bundle), "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        ready = re.search(r"on (127\.0\.0\.1:\d+);", process.stdout.readline())
+        assert ready
+        yield ready[1]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+
+
+@pytest.fixture(scope="module")
+def results(server: str, phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What lvseg-segment wrote for the patient that the tiny model was validated on."""
+    out = tmp_path_factory.mktemp("results") / "masks"
+    images = phantom / "challenge_training" / "SC-PH-02"
+    segmented = lvseg("lvseg-segment", images, "--server", server, "--contours", phantom, "--out", out)
+    assert segmented.returncode == 0, segmented.stderr
+    return out
+
+
+def test_the_server_scores_each_slice_as_the_training_did(results, trained_run):
+    trained = {
+        row["slice"].split("/")[1]: float(row["dice"]) for row in table(trained_run / "validation.csv")
+    }
+    served = {
+        Path(row["file"]).stem.split("-")[-1]: float(row["dice"])
+        for row in table(results / "segmentation.csv")
+    }
+    assert max(trained.values()) > 0.3
+    # A pixel whose probability is a half may fall on either side: 0.001 of Dice in the smallest slices.
+    assert served == pytest.approx(trained, abs=2e-3)
+
+
+def test_every_slice_has_a_mask_an_overlay_and_a_row(results, phantom):
+    images = sorted(path.stem for path in (phantom / "challenge_training" / "SC-PH-02").iterdir())
+    for kind in ("mask.png", "overlay.png"):
+        assert sorted(path.name.removesuffix(f".{kind}") for path in results.glob(f"*.{kind}")) == images
+    assert len(table(results / "segmentation.csv")) == len(images)
+
+
+def test_the_written_contour_fills_to_the_largest_part_of_the_written_mask(results):
+    contour_path = max(results.glob("*.contour.txt"), key=lambda path: path.stat().st_size)
+    with Image.open(results / contour_path.name.replace("contour.txt", "mask.png")) as picture:
+        assert picture.mode == "1"
+        mask = np.asarray(picture)
+    filled = contour_to_mask(read_contour(contour_path), mask.shape)
+    assert filled.any()
+    assert np.count_nonzero(filled & ~mask) <= 0.1 * filled.sum()  # holes of the mask are filled
+
+
+def test_the_server_tells_the_model_of_its_bundle(server, bundle):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    with Client(server) as client:
+        info = client.server_info()
+    assert (info.model.version, info.model.sha256) == (
+        manifest["model"]["version"],
+        manifest["sha256"]["model.onnx"],
+    )
+
+
+def test_the_benchmark_measures_engine_and_server_in_one_run(server, bundle, tmp_path):
+    path = tmp_path / "bench.json"
+    result = lvseg("lvseg-bench", bundle, "--server", server, "--calls", 3, "--warmup", 1, "--json", path)
+    assert result.returncode == 0, result.stderr
+    rows = json.loads(path.read_text())["rows"]
+    assert [(row["engine"], row["precision"], row["batch"]) for row in rows] == [
+        ("onnxruntime-cpu", "fp32", 1),
+        ("onnxruntime-cpu", "fp32", 4),
+        ("onnxruntime-cpu via gRPC", "fp32", 1),
+    ]
+    assert all(0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"] for row in rows)
+
+
+def test_the_benchmark_refuses_a_server_of_another_model(server, bundle, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in bundle.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["model"]["version"] = "0" * 12
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    result = lvseg("lvseg-bench", other, "--server", server)
+    assert result.returncode == 2
+    assert "start lvseg-serve with this bundle" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [("--batch", "0"), ("--batch", "one"), ("--calls", "0")])
+def test_an_impossible_benchmark_is_one_line(bundle, arguments):
+    result = lvseg("lvseg-bench", bundle, *arguments)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_bundle_with_a_changed_byte_is_not_served(bundle, tmp_path):
+    copy = tmp_path / "bundle"
+    copy.mkdir()
+    for path in bundle.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    with (copy / "model.onnx").open("r+b") as stream:
+        stream.seek(1000)
+        stream.write(b"\x00\xff")
+    result = lvseg("lvseg-serve", copy, "--listen", "127.0.0.1:0")
+    assert result.returncode == 2
+    assert re.fullmatch(r"error: \S+model\.onnx has changed since export: .*; copy .*\n", result.stderr)
