@@ -17,6 +17,14 @@ console = Console(stderr=True)
 class Command(click.Command):
     """A click command whose errors are one line: exit code 2 for what the user must change, 1 for the rest."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.context_settings = {
+            "help_option_names": ["-h", "--help"],
+            "max_content_width": 110,
+            **self.context_settings,
+        }
+
     def main(
         self,
         args: Sequence[str] | None = None,

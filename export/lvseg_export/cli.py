@@ -16,7 +16,7 @@ from lvseg_export.export import export_run
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@click.command(cls=Command, context_settings={"max_content_width": 110})
+@click.command(cls=Command)
 @click.argument("run", type=_FOLDER)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Bundle folder to write.")
 @click.option("--name", help="The model's name, as a server tells it.  [default: the name of the run folder]")

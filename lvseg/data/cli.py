@@ -27,7 +27,7 @@ _LEGEND = (
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@click.command(cls=Command, context_settings={"max_content_width": 110})
+@click.command(cls=Command)
 @click.option(
     "--images",
     type=_FOLDER,

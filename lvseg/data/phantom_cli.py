@@ -15,7 +15,7 @@ from lvseg.data.phantom import CONTOURS, IMAGES, LIMITS, SIGNATURE, PhantomPatie
 from lvseg.folders import check_free
 
 
-@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Command)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

@@ -44,7 +44,7 @@ def _literal(value: str) -> bool | int | float | str:
     return value
 
 
-@click.command(cls=Command, context_settings={"max_content_width": 110})
+@click.command(cls=Command)
 @click.option("--images", type=_FOLDER, help="Folder with the DICOM files; searched with all below it.")
 @click.option("--contours", type=_FOLDER, help="Folder with the expert contours (*icontour-manual.txt).")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.")

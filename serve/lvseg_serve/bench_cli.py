@@ -36,7 +36,7 @@ def _batches(_context: click.Context, _parameter: click.Parameter, text: str) ->
     return batches
 
 
-@click.command(cls=Command, context_settings={"max_content_width": 110})
+@click.command(cls=Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--server",

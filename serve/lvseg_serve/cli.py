@@ -17,7 +17,7 @@ from lvseg_serve.rpc.server import running_server
 from lvseg_serve.segmenter import Segmenter
 
 
-@click.command(cls=Command, context_settings={"max_content_width": 110})
+@click.command(cls=Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--listen",

@@ -47,7 +47,7 @@ class Data:
     epochs: int
 
 
-@click.command(cls=Command, context_settings={"max_content_width": 110})
+@click.command(cls=Command)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

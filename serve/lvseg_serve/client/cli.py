@@ -19,7 +19,7 @@ from lvseg_serve.client.results import TABLE, write_table
 from lvseg_serve.client.synchronous import Client
 
 
-@click.command(cls=Command, context_settings={"max_content_width": 110})
+@click.command(cls=Command)
 @click.argument("files_or_dirs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--server",
