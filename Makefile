@@ -32,7 +32,7 @@ test: install  ## Run the tests.
 	$(BIN)/python -m pytest
 
 lint: install  ## Check style.
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 
 types: install  ## Check types.

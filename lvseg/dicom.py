@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from lvseg._dicom.dataset import DataSet
 from lvseg._dicom.file import read_header
-from lvseg._dicom.image import read_pixel_format
+from lvseg._dicom.image import LARGEST_SIDE, read_pixel_format
 from lvseg._dicom.pixels import apply_modality_lut, read_stored
 from lvseg.errors import DicomError, OptionError
+
+__all__ = ["LARGEST_SIDE", "Orientation", "Position", "Slice", "read_slice"]
 
 Position = tuple[float, float, float]
 Orientation = tuple[float, float, float, float, float, float]
@@ -142,7 +144,7 @@ def _read(stream: BinaryIO, size: int, frame: int | None, given_spacing: tuple[f
 def _choose_frame(frame: int | None, frames: int) -> int:
     if frame is None and frames > 1:
         raise DicomError(
-            f"the object has {frames} frames; say which, from 1 to {frames}",
+            f"the object has {frames} frames; say which, from 1 to {frames} (lvseg-segment --frame)",
             reason="FRAME_REQUIRED",
             field="NumberOfFrames",
             expected=f"a frame from 1 to {frames}",
@@ -164,7 +166,7 @@ def _pixel_spacing(elements: DataSet, given: tuple[float, float] | None) -> tupl
         return float(given[0]), float(given[1])
     if not own:
         raise DicomError(
-            "PixelSpacing is absent; give the mm between rows and between columns (--pixel-spacing)",
+            "PixelSpacing is absent; give the mm between rows and between columns (lvseg-segment --pixel-spacing)",
             reason="NO_PIXEL_SPACING",
             field="PixelSpacing",
             expected=_TWO_POSITIVE_NUMBERS,

@@ -20,6 +20,15 @@ def check_free(folder: Path, *, signature: str, overwrite: bool) -> None:
     Raises:
         OptionError: If ``folder`` holds something and may not be replaced.
     """
+    if folder.resolve() == Path.cwd():
+        raise OptionError(
+            f"{folder} is the folder that you are in: name one below it",
+            reason="OUTPUT_EXISTS",
+            field="--out",
+        )
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise OptionError(f"{above} is a file: choose another --out", reason="OUTPUT_EXISTS", field="--out")
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / signature).is_file():
@@ -57,7 +66,12 @@ def new_folder(folder: Path, *, signature: str, overwrite: bool = False) -> Iter
         former = staging.with_name(f"{staging.name}-former")
         if folder.exists():
             folder.rename(former)
-        staging.rename(folder)
+        try:
+            staging.rename(folder)
+        except OSError:
+            if former.exists():
+                former.rename(folder)
+            raise
         shutil.rmtree(former, ignore_errors=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)

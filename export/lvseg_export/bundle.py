@@ -16,6 +16,9 @@ MANIFEST = "manifest.json"
 REFERENCE = "reference.npz"
 CARD = "README.md"
 
+_DIGEST = "manifest_sha256"
+"""Key of the manifest's digest of itself, without this key."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
@@ -62,8 +65,9 @@ class Manifest:
     """Digest of every other file of the folder, by name."""
 
     def to_json(self) -> str:
-        """Return the text of ``manifest.json``."""
-        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=False) + "\n"
+        """Return the text of ``manifest.json``, which ends with a digest of itself."""
+        document = dataclasses.asdict(self)
+        return json.dumps({**document, _DIGEST: _digest(document)}, indent=2) + "\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,10 @@ class Bundle:
         return self.folder / file
 
 
+def _digest(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as stream:
@@ -89,7 +97,7 @@ def load_bundle(folder: Path) -> Bundle:
 
     Raises:
         BundleError: If the folder is not a bundle, its manifest is malformed or of another schema
-            version, or a file is missing, changed or unlisted.
+            version, or a file that it lists is missing or has changed.
     """
     manifest_path = folder / MANIFEST
     if not manifest_path.is_file():
@@ -131,7 +139,8 @@ def _check_file(folder: Path, name: str, digest: str) -> None:
         )
 
 
-def _parse(document: object, path: Path) -> Manifest:
+def _parse(document: Any, path: Path) -> Manifest:
+    # The digest comes first among the checks of content: what it covers was written by Manifest.to_json.
     found = document.get("schema_version") if isinstance(document, dict) else None
     if found != SCHEMA_VERSION:
         raise BundleError(
@@ -140,8 +149,14 @@ def _parse(document: object, path: Path) -> Manifest:
             field="schema_version",
             expected=str(SCHEMA_VERSION),
         )
+    values = dict(document)
+    if values.pop(_DIGEST, None) != _digest(values):
+        raise BundleError(
+            f"{path} has changed since export; copy the bundle again or export again",
+            reason="CHANGED_FILE",
+            field=MANIFEST,
+        )
     try:
-        values = dict(document)  # type: ignore[call-overload]
         manifest = Manifest(
             **{
                 **values,

@@ -6,7 +6,8 @@ from lvseg_export.bundle import MANIFEST, REFERENCE, Manifest
 def model_card(manifest: Manifest) -> str:
     """Return the Markdown of a bundle's README.md."""
     model, training = manifest.model, manifest.training
-    patients = ", ".join(training["validation_patients"])
+    trained_on = f"{training['training_slices']} slices of {training['training_patients']} patients"
+    validated_on = f"{training['validation_slices']} whole slices of {training['validation_patients']}"
     engines = "\n".join(
         f"| `{engine.file}` | {engine.runtime} | {engine.precision} | {check} | {parity['slices']} | "
         f"{parity['differing_pixels']} of {parity['pixels']} | {parity['largest_probability_difference']:.1e} |"
@@ -28,9 +29,9 @@ medical device, and not to be used for diagnosis.
 
 ## Training
 
-- Trained on {training["training_slices"]} slices of {len(training["training_patients"])} patients, {training["split"]}.
-- Validated on {training["validation_slices"]} whole slices of {patients}: mean Dice {training["val_dice"]:.4f}, pixel
-  accuracy {training["val_accuracy"]:.4f} (best of {training["options"]["epochs"]} epochs, chosen on these slices,
+- Trained on {trained_on}, split {training["split"]}.
+- Validated on {validated_on}: mean Dice {training["val_dice"]:.4f}, pixel accuracy
+  {training["val_accuracy"]:.4f} (best of {training["options"]["epochs"]} epochs, chosen on these slices,
   so a little flattering).
 - Options, seeds and versions: `training` in `{MANIFEST}`.
 

@@ -7,7 +7,7 @@ import click
 from lvseg.cli import Command, console
 from lvseg.data.sunnybrook import index_sunnybrook
 from lvseg.dicom import Slice, read_slice
-from lvseg.errors import OptionError
+from lvseg.errors import DatasetError, OptionError
 from lvseg.folders import check_free, new_folder
 from lvseg.train.run import TrainedRun, load_run
 from lvseg_export.bundle import MANIFEST
@@ -67,18 +67,20 @@ def _labelled_slices(images: Path, contours: Path) -> list[Slice]:
 
 
 def _validation_slices(run: TrainedRun) -> list[Slice]:
-    """Return the run's validation slices, or none, said aloud, where its data lie no longer."""
-    options = run.record.options
-    images, contours = Path(options.images), Path(options.contours)
-    if not (images.is_dir() and contours.is_dir()):
+    """Return the run's validation slices; those that lie no longer where they did are told."""
+    options, wanted = run.record.options, set(run.record.validation)
+    try:
+        samples = index_sunnybrook(Path(options.images), Path(options.contours)).samples
+    except DatasetError:
+        samples = ()
+    found = [sample for sample in samples if sample.name in wanted]
+    if len(found) < len(wanted):
+        instead = f"checking on {len(found)} of them and" if found else "checking on"
         console.print(
-            f"{images} is not there any more: checking on phantoms alone; pass --images and --contours to "
-            "check on real slices",
+            f"{len(wanted) - len(found)} of the run's {len(wanted)} validation slices are not in {options.images} any "
+            f"more: {instead} phantoms; pass --images and --contours to check on other real slices",
             highlight=False,
             markup=False,
             soft_wrap=True,
         )
-        return []
-    wanted = set(run.record.validation)
-    samples = index_sunnybrook(images, contours).samples
-    return [read_slice(sample.image) for sample in samples if sample.name in wanted]
+    return [read_slice(sample.image) for sample in found]

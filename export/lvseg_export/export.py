@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lvseg.data.phantom import write_phantoms
-from lvseg.dicom import Slice, read_slice
 from numpy.typing import NDArray
 
 from lvseg.data.files import find_dicom
+from lvseg.data.phantom import write_phantoms
+from lvseg.dicom import Slice, read_slice
 from lvseg.resample import to_working
 from lvseg.train.run import TrainedRun
 from lvseg_export.bundle import (
@@ -102,7 +102,7 @@ def _manifest(run: TrainedRun, name: str, checks: dict[str, Parity]) -> Manifest
             name=name,
             version=weights_version(run.model),
             architecture=run.record.options.model,
-            options=run.model.network_options,
+            options=dataclasses.asdict(run.record.options.network),
         ),
         input=InputContract(channels=1, working_spacing_mm=run.record.working_spacing_mm),
         labels=LABELS,
@@ -119,10 +119,14 @@ def _manifest(run: TrainedRun, name: str, checks: dict[str, Parity]) -> Manifest
 
 
 def _training(run: TrainedRun) -> dict[str, Any]:
-    """Return what a reader of the bundle should know of the training; no path of the machine it ran on."""
+    """Return what a reader of the bundle should know of the training, in numbers.
+
+    Neither a path of the machine it ran on nor a patient: the names of folders may be hospital numbers.
+    """
     record = run.record
     options = dataclasses.asdict(record.options)
-    del options["images"], options["contours"]
+    for private in ("images", "contours", "validate"):
+        del options[private]
     return {
         "split": "by patient" if record.options.validate else "by contour: patients stand on both sides",
         "training_slices": len(record.training),
@@ -137,5 +141,5 @@ def _training(run: TrainedRun) -> dict[str, Any]:
     }
 
 
-def _patients(names: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(name.partition("/")[0] for name in names))
+def _patients(names: Sequence[str]) -> int:
+    return len({name.partition("/")[0] for name in names})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Augmentation:
     """How training windows vary. Every number is a limit; what happens within is drawn evenly."""
 
-    window: int = 128
+    window: int = 160
     """Side of the square window in pixels of the working grid."""
     centred_share: float = 0.7
     """Share of the windows that lie around the ventricle. The rest lie anywhere: a network that only

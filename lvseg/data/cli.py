@@ -12,10 +12,9 @@ from rich.table import Table
 from lvseg.cli import Command, progress
 from lvseg.data.layout import case_order
 from lvseg.data.pairs import PAIRS_FILE, write_pairs
-from lvseg.data.split import S, Split, split_by_patient, split_by_percent
+from lvseg.data.split import Split, choose_split
 from lvseg.data.summary import Summary, summarise
-from lvseg.data.sunnybrook import LabelledImage, Problem, index_sunnybrook, load_all
-from lvseg.errors import OptionError
+from lvseg.data.sunnybrook import LabelledImage, LabelledSlice, Problem, index_sunnybrook, load_all
 from lvseg.folders import check_free, new_folder
 
 _LAB_PERCENT = 10.0
@@ -95,19 +94,17 @@ def main(
       lvseg-data --images sunnybrook --contours sunnybrook --validate SC-HF-I-5
       lvseg-data --images sunnybrook --contours sunnybrook --out pairs
     """  # noqa: D301 - click's own mark for text that it shall not fold
-    if patients and validation_percent is not None:
-        raise OptionError(
-            "--validate and --validation-percent are two ways to divide the data: give one of them",
-            reason="TWO_SPLITS",
-            field="--validation-percent",
-        )
     if out is not None:
         check_free(out, signature=PAIRS_FILE, overwrite=overwrite)
     index = index_sunnybrook(images, contours, strict=strict)
-    _split(index.samples, patients, validation_percent, seed)  # what is wrong with it is told before the work
+    chosen, rule = _split(index.samples, patients, validation_percent, seed)
     with progress() as bar:
         loaded = load_all(index.samples, bar, strict=strict)
-    split, rule = _split(loaded.images, patients, validation_percent, seed)
+    held_out = {sample.name for sample in chosen.validation}
+    split = Split(
+        tuple(image for image in loaded.images if image.name not in held_out),
+        tuple(image for image in loaded.images if image.name in held_out),
+    )
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     console.print(_split_table(split, rule))
     for table in _patient_tables(loaded.images, split):
@@ -125,17 +122,18 @@ def main(
 
 
 def _split(
-    samples: Sequence[S], patients: Sequence[str], percent: float | None, seed: int
-) -> tuple[Split[S], str]:
-    """Return the split that the options ask for, and its rule in words."""
+    samples: Sequence[LabelledSlice], patients: Sequence[str], percent: float | None, seed: int
+) -> tuple[Split[LabelledSlice], str]:
+    """Return the split that the options ask for, or else the lab's, and its rule in words."""
+    if not patients and percent is None:
+        if len(samples) * _LAB_PERCENT < 100:
+            # Nobody asked for a share, and a handful of slices can still be looked at.
+            return Split(tuple(samples), ()), f"too few contours for {_LAB_PERCENT:g}%"
+        percent = _LAB_PERCENT
+    split = choose_split(samples, patients, percent, seed=seed)
     if patients:
-        split = split_by_patient(samples, patients)
         return split, "by patient: " + ", ".join(dict.fromkeys(sample.patient for sample in split.validation))
-    if percent is None and len(samples) * _LAB_PERCENT < 100:
-        # Nobody asked for a share, and a handful of slices can still be looked at.
-        return Split(tuple(samples), ()), f"too few contours for {_LAB_PERCENT:g}%"
-    percent = _LAB_PERCENT if percent is None else percent
-    return split_by_percent(samples, percent, seed), f"{percent:g}% of the contours, seed {seed}"
+    return split, f"{percent:g}% of the contours, seed {seed}"
 
 
 def _split_table(split: Split[LabelledImage], rule: str) -> Table:

@@ -35,6 +35,33 @@ class Split(Generic[S]):
     validation: tuple[S, ...]
 
 
+def choose_split(
+    samples: Sequence[S], patients: Sequence[str], percent: float | None, *, seed: int
+) -> Split[S]:
+    """Return the split that the options ``--validate`` and ``--validation-percent`` ask for.
+
+    Raises:
+        OptionError: If neither or both do, or as :func:`split_by_patient` and :func:`split_by_percent`.
+        DatasetError: As those two.
+    """
+    if patients and percent is not None:
+        raise OptionError(
+            "--validate and --validation-percent are two ways to divide the data: give one of them",
+            reason="TWO_SPLITS",
+            field="--validation-percent",
+        )
+    if patients:
+        return split_by_patient(samples, patients)
+    if percent is not None:
+        return split_by_percent(samples, percent, seed)
+    known = ", ".join(dict.fromkeys(sample.patient for sample in samples))
+    raise OptionError(
+        f"nothing to validate on: pass --validate PATIENT (here: {known}) or --validation-percent",
+        reason="NO_VALIDATION",
+        field="--validate",
+    )
+
+
 def split_by_patient(samples: Sequence[S], patients: Iterable[str]) -> Split[S]:
     """Validate on whole patients: the honest split, for no patient stands on both sides.
 

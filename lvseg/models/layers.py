@@ -6,7 +6,40 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lvseg.models.options import Norm, Upsampling
+
 OnnxAttribute = int | float | str | bool | Sequence[int] | Sequence[float] | Sequence[str] | Sequence[bool]
+
+
+class Convolution(nn.Conv2d):
+    """Convolution, normalisation if wanted, ReLU.
+
+    Weight and bias are the layer's own, so that they bear the names that published weights have. A
+    bias before a batch normalisation would do nothing, and is left out.
+
+    It starts after He et al. 2015, "Delving Deep into Rectifiers", with the bias at zero.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        norm: Norm,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, stride, padding, groups=groups, bias=norm == "none")
+        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+        self.norm = nn.BatchNorm2d(outputs) if norm == "batch" else nn.Identity()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return (N, outputs, H', W') of (N, inputs, H, W), none of it below zero."""
+        return functional.relu(self.norm(super().forward(image)), inplace=True)
 
 
 class LocalResponseNorm(nn.LocalResponseNorm):
@@ -35,26 +68,6 @@ class LocalResponseNorm(nn.LocalResponseNorm):
         )
 
 
-def convolution(
-    inputs: int,
-    outputs: int,
-    kernel: int,
-    *,
-    batch_norm: bool,
-    stride: int = 1,
-    padding: int = 0,
-    groups: int = 1,
-) -> nn.Sequential:
-    """Return convolution, batch normalisation if wanted, ReLU. A bias before a normalisation does nothing."""
-    layers: list[nn.Module] = [
-        nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=not batch_norm)
-    ]
-    if batch_norm:
-        layers.append(nn.BatchNorm2d(outputs))
-    layers.append(nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
-
-
 def score_layer(inputs: int, classes: int) -> nn.Conv2d:
     """Return a 1 x 1 convolution to class scores that starts at zero: every pixel undecided.
 
@@ -67,39 +80,37 @@ def score_layer(inputs: int, classes: int) -> nn.Conv2d:
     return layer
 
 
-def bilinear_upsampling(channels: int, kernel: int, stride: int, padding: int) -> nn.ConvTranspose2d:
-    """Return a learnable upsampling that starts as bilinear interpolation, each channel on its own.
+def bilinear_upsampling(
+    channels: int, *, kernel: int, stride: int, groups: int = 1, upsampling: Upsampling = "fixed"
+) -> nn.ConvTranspose2d:
+    """Return an upsampling that is, or starts as, bilinear interpolation of each channel on its own.
+
+    Args:
+        channels: Of the input and of the output.
+        kernel: Side of the kernel in pixels of the output.
+        stride: By how much it enlarges.
+        groups: 1 for a weight that could mix channels, ``channels`` for one that cannot.
+        upsampling: Whether its weight is trained.
 
     References:
         Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation", 2015,
         section 3.3.
     """
-    layer = nn.ConvTranspose2d(channels, channels, kernel, stride, padding, bias=False)
-    centre = (kernel - 1) / 2
-    ramp = 1 - (torch.arange(kernel) - centre).abs() / stride
-    ramp = ramp.clamp(min=0)
+    layer = nn.ConvTranspose2d(channels, channels, kernel, stride, groups=groups, bias=False)
+    ramp = (1 - (torch.arange(kernel) - (kernel - 1) / 2).abs() / stride).clamp(min=0)
     with torch.no_grad():
         layer.weight.zero_()
         for channel in range(channels):
-            layer.weight[channel, channel] = torch.outer(ramp, ramp)
-    return layer
+            layer.weight[channel, channel if groups == 1 else 0] = torch.outer(ramp, ramp)
+    return layer.requires_grad_(upsampling == "learned")
 
 
-def initialise(network: nn.Module) -> None:
-    """Start the trunk after He et al. 2015, "Delving Deep into Rectifiers", with biases at zero."""
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+def crop(image: Tensor, like: Tensor, offset: int) -> Tensor:
+    """Cut (N, C, H, W) to the height and width of ``like``, from ``offset`` rows and columns on."""
+    rows, columns = like.shape[-2:]
+    return image[..., offset : offset + rows, offset : offset + columns]
 
 
-def crop_like(image: Tensor, reference: Tensor) -> Tensor:
-    """Cut (N, C, H, W) at the bottom and right to the height and width of ``reference``."""
-    rows, columns = reference.shape[-2:]
-    return image[..., :rows, :columns]
-
-
-def max_pool_ceil(image: Tensor) -> Tensor:
+def max_pool(image: Tensor) -> Tensor:
     """Halve height and width, rounded up: an odd last row or column keeps a cell of its own."""
     return functional.max_pool2d(image, kernel_size=2, stride=2, ceil_mode=True)

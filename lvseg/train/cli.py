@@ -1,9 +1,10 @@
 """The command lvseg-train."""
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import torch
@@ -13,87 +14,100 @@ from lvseg.cli import Command
 from lvseg.data.augmentation import Augmentation
 from lvseg.errors import OptionError
 from lvseg.folders import check_free, remove_former
-from lvseg.models import ARCHITECTURES, build_model
-from lvseg.train.options import OPTIONS_FILE, RunRecord, TrainOptions
+from lvseg.models import ARCHITECTURES, NetworkOptions
+from lvseg.models.options import Norm, Padding, Upsampling
+from lvseg.train.options import FROM_SCRATCH, OPTIONS_FILE, RunRecord, TrainOptions
 from lvseg.train.report import write_report
-from lvseg.train.training import fit, load_split, start_run
+from lvseg.train.training import check_same_slices, fit, load_split, start_run
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_NETWORK = tuple(field.name for field in dataclasses.fields(NetworkOptions))
 
 
-def _model_options(
-    _context: click.Context, _parameter: click.Parameter, pairs: tuple[str, ...]
-) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for pair in pairs:
-        name, found, value = pair.partition("=")
-        if not found:
-            raise click.BadParameter(f"expected NAME=VALUE, got {pair!r}")
-        options[name] = _literal(value)
-    return options
-
-
-def _literal(value: str) -> bool | int | float | str:
-    if value in {"true", "false"}:
-        return value == "true"
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    return value
+def _default(option: str) -> str:
+    """Return the default of an option of the networks, as --help shows it."""
+    values = {model: getattr(options, option) for model, options in FROM_SCRATCH.items()}
+    if len(set(values.values())) == 1:
+        return f"  [default: {next(iter(values.values()))}]"
+    return "  [default: " + ", ".join(f"{value} for {model}" for model, value in values.items()) + "]"
 
 
 @click.command(cls=Command)
-@click.option("--images", type=_FOLDER, help="Folder with the DICOM files; searched with all below it.")
-@click.option("--contours", type=_FOLDER, help="Folder with the expert contours (*icontour-manual.txt).")
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.")
-@click.option("--model", type=click.Choice(list(ARCHITECTURES)), default="fcn-8s", show_default=True)
 @click.option(
-    "--model-option",
-    "model_options",
-    multiple=True,
-    callback=_model_options,
-    metavar="NAME=VALUE",
-    help="Option of the network, such as width=1.0 or fc_channels=4096; may be given again.",
+    "--images", type=_FOLDER, help="Folder with the DICOM files, searched with all below it. Required."
 )
+@click.option(
+    "--contours",
+    type=_FOLDER,
+    help="Folder with the expert contours (*icontour-manual.txt), searched likewise. Required.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder to write. Required.")
 @click.option(
     "--validate",
     multiple=True,
     metavar="PATIENT",
-    help="Keep this patient for validation; may be given again.",
+    help="Keep this patient for validation; repeat the option for more. This or --validation-percent is required.",
 )
 @click.option(
     "--validation-percent",
     type=click.FloatRange(0, 100, min_open=True, max_open=True),
-    help="Instead: validate on a random share of the contours, whoever's they are.",
+    help="Validate on a random share of the contours, whoever's they are: flatters.",
+)
+@click.option("--strict", is_flag=True, help="Refuse data of which any contour cannot be used.")
+@click.option(
+    "--model",
+    type=click.Choice(list(ARCHITECTURES)),
+    default="fcn-8s",
+    show_default=True,
+    help="The network.",
 )
 @click.option(
-    "--strict",
-    is_flag=True,
-    help="Refuse data with contours that match no image, rather than leave them out.",
+    "--width", type=float, help="Channels of its trunk, as a share of the published." + _default("width")
 )
-@click.option("--epochs", type=click.IntRange(1), default=50, show_default=True)
-@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option(
+    "--fc-channels", type=int, help="Channels of fc6 and fc7; published: 4096." + _default("fc_channels")
+)
+@click.option(
+    "--norm",
+    type=click.Choice(get_args(Norm)),
+    help="Normalisation layers; published: none." + _default("norm"),
+)
+@click.option(
+    "--padding",
+    type=click.Choice(get_args(Padding)),
+    help="lab: 100 pixels around the slice, as published; same: none, a third of the work."
+    + _default("padding"),
+)
+@click.option(
+    "--upsampling",
+    type=click.Choice(get_args(Upsampling)),
+    help="Of the scores; published: fixed, bilinear." + _default("upsampling"),
+)
+@click.option("--dropout", type=float, help="In fc6 and fc7; published: 0.5." + _default("dropout"))
+@click.option("--input-channels", type=int, help="3 repeats the slice." + _default("input_channels"))
+@click.option(
+    "--epochs", type=click.IntRange(1), default=50, show_default=True, help="Times through the data."
+)
+@click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True, help="Windows a step.")
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0, min_open=True),
-    default=3e-3,
+    default=2e-3,
     show_default=True,
     help="Peak of the one-cycle schedule.",
 )
-@click.option("--weight-decay", type=click.FloatRange(0), default=1e-2, show_default=True)
+@click.option("--weight-decay", type=click.FloatRange(0), default=1e-2, show_default=True, help="Of AdamW.")
 @click.option(
     "--validation-interval",
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Epochs between validations.",
+    help="Epochs between validations; it has to divide --epochs.",
 )
 @click.option(
     "--window",
-    type=click.IntRange(32),
-    default=128,
+    type=click.IntRange(64),
+    default=Augmentation().window,
     show_default=True,
     help="Side of the training windows, in pixels of the working grid.",
 )
@@ -104,17 +118,24 @@ def _literal(value: str) -> bool | int | float | str:
     metavar="MM",
     help="Pixel spacing that the network sees.  [default: median of the training slices]",
 )
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="Of weights, order and augmentation."
+)
 @click.option(
     "--precision",
     type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]),
     default="32-true",
     show_default=True,
+    help="Arithmetic of the training.",
 )
 @click.option(
     "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that prepare windows."
 )
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: PyTorch's choice]")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="CPU threads; a run repeats to the last digit with the same number.  [default: PyTorch's choice]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a former run in --out.")
 @click.option(
     "--resume",
@@ -138,8 +159,9 @@ def main(
     overlays of the validation slices. Export it with lvseg-export.
 
     \b
-    Example:
+    Examples:
       lvseg-train --images sunnybrook --contours sunnybrook --validate SC-HF-I-5 --out runs/a
+      lvseg-train --resume runs/a
     """  # noqa: D301 - click's own mark for text that it shall not fold
     if threads:
         torch.set_num_threads(threads)
@@ -148,6 +170,7 @@ def main(
         _refuse_options_beside_resume(context)
         folder, record = resume, RunRecord.read(resume)
         data = load_split(record.options)
+        check_same_slices(record, data)
     else:
         folder, chosen = _new_run(out, options)
         check_free(folder, signature=OPTIONS_FILE, overwrite=overwrite)
@@ -159,11 +182,11 @@ def main(
         f"working pixel spacing {record.working_spacing_mm} mm"
     )
     run = fit(folder, record, data)
-    summary = write_report(run, data.validation)
-    apd = "none found" if summary.apd_mm is None else f"{summary.apd_mm:.2f} mm"
+    scores = write_report(run, data.validation)
+    apd = "none found" if scores.apd_mm is None else f"{scores.apd_mm:.2f} mm"
     click.echo(
-        f"best epoch {run.epoch}: Dice {summary.dice:.4f}, APD {apd}, good contours {summary.good_percent:.0f}% on "
-        f"{summary.slices} whole slices; {(time.monotonic() - started) / 60:.1f} min; written to {folder}"
+        f"best epoch {run.epoch}: Dice {scores.dice:.4f}, APD {apd}, good contours {scores.good_percent:.0f}% "
+        f"on {scores.slices} whole slices; {(time.monotonic() - started) / 60:.1f} min; written to {folder}"
     )
 
 
@@ -180,10 +203,19 @@ def _refuse_options_beside_resume(context: click.Context) -> None:
 
 
 def _new_run(out: Path | None, options: Mapping[str, Any]) -> tuple[Path, TrainOptions]:
-    if out is None or options["images"] is None or options["contours"] is None:
-        raise click.UsageError("--images, --contours and --out are required (or --resume RUN)")
-    build_model(options["model"], options["model_options"])
     values = dict(options)
-    window = values.pop("window")
-    values["images"], values["contours"] = str(values["images"].resolve()), str(values["contours"].resolve())
-    return out, TrainOptions(augmentation=Augmentation(window=window), **values)
+    images, contours, window = (values.pop(name) for name in ("images", "contours", "window"))
+    if out is None or images is None or contours is None:
+        raise click.UsageError("--images, --contours and --out are required (or --resume RUN)")
+    given = {name: value for name in _NETWORK if (value := values.pop(name)) is not None}
+    try:
+        network = dataclasses.replace(FROM_SCRATCH[values["model"]], **given)
+    except ValueError as error:
+        raise OptionError(str(error), reason="INVALID_OPTION", field="--model") from error
+    return out, TrainOptions(
+        images=str(images.resolve()),
+        contours=str(contours.resolve()),
+        network=network,
+        augmentation=Augmentation(window=window),
+        **values,
+    )

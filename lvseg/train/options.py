@@ -7,12 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from lvseg.data.augmentation import Augmentation
 from lvseg.errors import OptionError, RunError
+from lvseg.models.options import NetworkOptions
 
 OPTIONS_FILE = "options.json"
+
+_SMALL = NetworkOptions(padding="same", norm="batch", upsampling="learned", fc_channels=256, dropout=0.1)
+FROM_SCRATCH: Mapping[str, NetworkOptions] = {
+    "fcn-8s": dataclasses.replace(_SMALL, width=0.5),
+    "fcn-alexnet": _SMALL,
+}
+"""What each network is like where nothing else is asked for: what random weights and few patients can train."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +29,15 @@ class TrainOptions:
     images: str
     contours: str
     model: str = "fcn-8s"
-    model_options: Mapping[str, Any] = field(default_factory=dict)
+    network: NetworkOptions = FROM_SCRATCH["fcn-8s"]
     validate: Sequence[str] = ()
     """Patients kept for validation; where empty, ``validation_percent`` applies."""
     validation_percent: float | None = None
     """The lab's split: a seeded random share of the contours, so patients stand on both sides."""
     strict: bool = False
     epochs: int = 50
-    batch_size: int = 8
-    learning_rate: float = 3e-3
+    batch_size: int = 4
+    learning_rate: float = 2e-3
     """Peak of the one-cycle schedule."""
     weight_decay: float = 1e-2
     validation_interval: int = 1
@@ -84,9 +91,15 @@ class RunRecord:
         try:
             values = json.loads(path.read_bytes())
             options = values["options"]
-            augmentation = Augmentation(**options["augmentation"])
-            return cls(**{**values, "options": TrainOptions(**{**options, "augmentation": augmentation})})
-        except (ValueError, KeyError, TypeError) as error:
+            parts = {
+                "augmentation": Augmentation(**options["augmentation"]),
+                "network": NetworkOptions(**options["network"]),
+            }
+            record = cls(**{**values, "options": TrainOptions(**{**options, **parts})})
+            if not isinstance(record.working_spacing_mm, float):
+                raise TypeError(f"working_spacing_mm is {record.working_spacing_mm!r}, expected a number")
+            return record
+        except (ValueError, KeyError, TypeError, OptionError) as error:
             raise RunError(
                 f"{path} is not the options of a run of this lvseg ({error}); train again",
                 reason="MALFORMED_RUN",

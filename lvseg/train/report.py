@@ -18,7 +18,7 @@ from lvseg.train.task import SegmentationTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class Scores:
     """How a model does on the validation slices, each whole and each counted: a missed ventricle is Dice 0."""
 
     slices: int
@@ -30,10 +30,10 @@ class Summary:
     """Share of all slices whose contour is within 5 mm APD of the expert's."""
 
 
-def summarise(agreements: Sequence[Agreement]) -> Summary:
+def mean_scores(agreements: Sequence[Agreement]) -> Scores:
     """Return the means over slices."""
     distances = [agreement.apd_mm for agreement in agreements if agreement.apd_mm is not None]
-    return Summary(
+    return Scores(
         slices=len(agreements),
         dice=float(np.mean([agreement.dice for agreement in agreements])),
         apd_mm=float(np.mean(distances)) if distances else None,
@@ -41,7 +41,7 @@ def summarise(agreements: Sequence[Agreement]) -> Summary:
     )
 
 
-def write_report(run: TrainedRun, validation: Sequence[LabelledImage]) -> Summary:
+def write_report(run: TrainedRun, validation: Sequence[LabelledImage]) -> Scores:
     """Write curves.png, validation.csv and an overlay for each validation slice into the run folder."""
     draw_curves(run.folder / METRICS, run.folder / "curves.png")
     overlays = run.folder / "overlays"
@@ -68,7 +68,7 @@ def write_report(run: TrainedRun, validation: Sequence[LabelledImage]) -> Summar
             )
             picture = overlay(image.slice.pixels, mask=mask, contour=image.contour)
             picture.save(overlays / f"{image.name.replace('/', '-')}.png")
-    return summarise(agreements)
+    return mean_scores(agreements)
 
 
 def draw_curves(metrics: Path, picture: Path) -> None:

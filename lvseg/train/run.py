@@ -41,7 +41,7 @@ def load_run(folder: Path) -> TrainedRun:
             f"{folder} has no {BEST}: no validation has ended yet; finish it with lvseg-train --resume {folder}",
             reason="NO_CHECKPOINT",
         )
-    model = build_model(record.options.model, record.options.model_options)
+    model = build_model(record.options.model, record.options.network)
     prefix = "model."
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -53,7 +53,15 @@ def load_run(folder: Path) -> TrainedRun:
         model.load_state_dict(weights)
         scores = checkpoint["lvseg_scores"]
         epoch, val_dice, val_accuracy = scores["epoch"], scores["val_dice"], scores["val_accuracy"]
-    except (RuntimeError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except (
+        RuntimeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        OSError,
+        pickle.UnpicklingError,
+    ) as error:
         raise RunError(
             f"{path} is not a checkpoint of {record.options.model} as {folder} records it; train again",
             reason="BROKEN_CHECKPOINT",

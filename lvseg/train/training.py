@@ -3,7 +3,7 @@
 import logging
 import statistics
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lvseg.cli import console, progress
 from lvseg.data.dataset import EpochSampler, TrainingWindows
-from lvseg.data.split import Split, split_by_patient, split_by_percent
-from lvseg.data.sunnybrook import LabelledImage, LabelledSlice, index_sunnybrook, load_all
-from lvseg.errors import OptionError
+from lvseg.data.split import Split, choose_split
+from lvseg.data.sunnybrook import LabelledImage, index_sunnybrook, load_all
+from lvseg.errors import OperationError, RunError
 from lvseg.models import build_model
 from lvseg.train.callbacks import AveragedWeights, MetricsFile, ProgressDisplay, ScoresInCheckpoint
 from lvseg.train.options import RunRecord, TrainOptions, package_versions
@@ -34,7 +34,7 @@ def load_split(options: TrainOptions) -> Split[LabelledImage]:
         OptionError: If the options name no split, or a patient that is not there.
     """
     index = index_sunnybrook(Path(options.images), Path(options.contours), strict=options.strict)
-    split = _split(index.samples, options)
+    split = choose_split(index.samples, options.validate, options.validation_percent, seed=options.seed)
     with progress() as display:
         training = load_all(split.training, display, strict=options.strict)
         validation = load_all(split.validation, display, strict=options.strict)
@@ -43,23 +43,20 @@ def load_split(options: TrainOptions) -> Split[LabelledImage]:
     return Split(training.images, validation.images)
 
 
-def _split(samples: Sequence[LabelledSlice], options: TrainOptions) -> Split[LabelledSlice]:
-    if options.validate and options.validation_percent is not None:
-        raise OptionError(
-            "--validate and --validation-percent are two ways to divide the data: give one of them",
-            reason="TWO_SPLITS",
-            field="--validation-percent",
-        )
-    if options.validate:
-        return split_by_patient(samples, options.validate)
-    if options.validation_percent is not None:
-        return split_by_percent(samples, options.validation_percent, seed=options.seed)
-    patients = ", ".join(dict.fromkeys(sample.patient for sample in samples))
-    raise OptionError(
-        f"nothing to validate on: pass --validate PATIENT (here: {patients}) or --validation-percent",
-        reason="NO_VALIDATION",
-        field="--validate",
-    )
+def check_same_slices(record: RunRecord, data: Split[LabelledImage]) -> None:
+    """Check that a run to be resumed finds the slices that it began with, on the same sides.
+
+    Raises:
+        RunError: If the folders hold others today.
+    """
+    for side, began_with in (("training", record.training), ("validation", record.validation)):
+        differing = set(began_with) ^ {image.name for image in getattr(data, side)}
+        if differing:
+            raise RunError(
+                f"{record.options.images} and {record.options.contours} do not hold the {side} slices that the run "
+                f"began with ({len(differing)} differ); put them back or start a new run",
+                reason="OTHER_DATA",
+            )
 
 
 def start_run(folder: Path, options: TrainOptions, data: Split[LabelledImage]) -> RunRecord:
@@ -82,7 +79,7 @@ def fit(folder: Path, record: RunRecord, data: Split[LabelledImage]) -> TrainedR
     options = record.options
     seed_everything(options.seed, verbose=False)
     task = SegmentationTask(
-        build_model(options.model, options.model_options),
+        build_model(options.model, options.network),
         options,
         working_spacing_mm=record.working_spacing_mm,
         validation=data.validation,
@@ -99,8 +96,6 @@ def fit(folder: Path, record: RunRecord, data: Split[LabelledImage]) -> TrainedR
         sampler=EpochSampler(len(windows), seed=options.seed),
         num_workers=options.workers,
         persistent_workers=options.workers > 0,
-        # A last batch of one slice would leave batch normalisation without a deviation.
-        drop_last=len(windows) % options.batch_size == 1 and len(windows) > 1,
     )
     validation: DataLoader[tuple[Tensor, ...]] = DataLoader(
         TensorDataset(torch.arange(len(data.validation))), batch_size=None
@@ -108,7 +103,12 @@ def fit(folder: Path, record: RunRecord, data: Split[LabelledImage]) -> TrainedR
     last = folder / LAST
     with _quiet_lightning():
         trainer = _trainer(folder, options)
-        trainer.fit(task, training, validation, ckpt_path=last if last.is_file() else None, weights_only=True)
+        try:
+            trainer.fit(
+                task, training, validation, ckpt_path=last if last.is_file() else None, weights_only=True
+            )
+        except SystemExit as error:  # Lightning's answer to Ctrl-C
+            raise OperationError(f"interrupted; go on with: lvseg-train --resume {folder}") from error
     return load_run(folder)
 
 

@@ -17,11 +17,12 @@ from rich.table import Table
 from lvseg.cli import Command, progress
 from lvseg.data.files import find_dicom
 from lvseg.data.phantom import write_phantoms
-from lvseg.dicom import read_slice
+from lvseg.dicom import Slice, read_slice
 from lvseg.errors import OptionError
 from lvseg.resample import to_working
 from lvseg_export.bundle import Bundle, load_bundle
 from lvseg_export.engines import RUNTIMES, Engine, load_engine
+from lvseg_serve.address import parse_address
 from lvseg_serve.bench import Row, Subject, environment, measure
 from lvseg_serve.client import Client
 
@@ -54,9 +55,16 @@ def _batches(_context: click.Context, _parameter: click.Parameter, text: str) ->
     default="1,4",
     show_default=True,
     callback=_batches,
-    help="Slices a call of the engine.",
+    help="Batch sizes to measure the engine with, with commas between.",
 )
-@click.option("--engine", "runtime", type=click.Choice(RUNTIMES), default="auto", show_default=True)
+@click.option(
+    "--engine",
+    "runtime",
+    type=click.Choice(RUNTIMES),
+    default="auto",
+    show_default=True,
+    help="What runs the model.",
+)
 @click.option(
     "--threads", type=click.IntRange(1), help="CPU threads for one run.  [default: all that may be used]"
 )
@@ -67,6 +75,7 @@ def _batches(_context: click.Context, _parameter: click.Parameter, text: str) ->
 @click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here too."
 )
+@click.option("--overwrite", is_flag=True, help="Replace the file of --json.")
 def main(
     bundle: Path,
     server: str | None,
@@ -77,6 +86,7 @@ def main(
     calls: int,
     warmup: int,
     json_path: Path | None,
+    overwrite: bool,
 ) -> None:
     """Measure how fast BUNDLE runs here: the engine alone and, with --server, through gRPC.
 
@@ -86,11 +96,16 @@ def main(
     Example:
       lvseg-bench bundles/a --server 127.0.0.1:50051 --json bench.json
     """  # noqa: D301 - click's own mark for text that it shall not fold
+    if server:
+        parse_address(server, option="--server")
+    if json_path:
+        _check_json(json_path, overwrite)
     checked = load_bundle(bundle)
     engine = load_engine(checked, runtime, threads=threads)
     dicom = image.read_bytes() if image else _phantom()
+    slice_ = read_slice(image or dicom)
     with ExitStack() as stack:
-        subjects = list(_engine_subjects(checked, engine, dicom, batches))
+        subjects = list(_engine_subjects(checked, engine, slice_, batches))
         if server:
             client = stack.enter_context(Client(server))
             subjects.append(_server_subject(client, checked, dicom))
@@ -108,10 +123,20 @@ def main(
         json_path.write_text(json.dumps(document, indent=2) + "\n")
 
 
+def _check_json(path: Path, overwrite: bool) -> None:
+    if not path.parent.is_dir():
+        raise OptionError(f"{path.parent}: no such folder", reason="NO_SUCH_FOLDER", field="--json")
+    if path.exists() and not overwrite:
+        raise OptionError(
+            f"{path} exists: choose another --json or pass --overwrite",
+            reason="OUTPUT_EXISTS",
+            field="--json",
+        )
+
+
 def _engine_subjects(
-    bundle: Bundle, engine: Engine, dicom: bytes, batches: Sequence[int]
+    bundle: Bundle, engine: Engine, slice_: Slice, batches: Sequence[int]
 ) -> Iterator[Subject]:
-    slice_ = read_slice(dicom)
     pixels = to_working(slice_.pixels, slice_.pixel_spacing, bundle.manifest.input.working_spacing_mm)
     for batch in batches:
         stack = np.repeat(pixels[None, None], batch, axis=0)

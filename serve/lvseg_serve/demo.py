@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lvseg.cli import Command
-from lvseg.data.layout import case_name
+from lvseg.data.split import split_by_patient
 from lvseg.data.sunnybrook import LabelledSlice, index_sunnybrook
 from lvseg.errors import OperationError, OptionError
 from lvseg.folders import check_free, remove_former
@@ -78,13 +78,12 @@ def main(
     if (images is None) != (contours is None):
         raise OptionError("--images and --contours go together", reason="INVALID_OPTION", field="--images")
     check_free(out, signature=SUMMARY, overwrite=True)
-    remove_former(out)
-    out.mkdir(parents=True)
-    (out / SUMMARY).write_text("{}\n")
     started = time.monotonic()
     if images and contours:
         data = _choose(images, contours, validate, epochs or REAL_EPOCHS)
+        _start(out)
     else:
+        _start(out)
         phantom = out / "phantom"
         _run("lvseg-phantom", "--out", phantom, "--patients", PHANTOM_PATIENTS, "--seed", 1)
         data = _choose(phantom, phantom, validate, epochs or PHANTOM_EPOCHS)
@@ -107,16 +106,18 @@ def main(
     )
 
 
+def _start(out: Path) -> None:
+    """Make the demo's folder in the place of a former one."""
+    remove_former(out)
+    out.mkdir(parents=True)
+    (out / SUMMARY).write_text("{}\n")
+
+
 def _choose(images: Path, contours: Path, validate: Sequence[str], epochs: int) -> Data:
     samples = index_sunnybrook(images, contours).samples
-    patients = [case_name(patient) or patient for patient in validate] or [samples[-1].patient]
-    return Data(
-        images=images,
-        contours=contours,
-        validate=patients,
-        slices=[sample for sample in samples if sample.patient in patients],
-        epochs=epochs,
-    )
+    split = split_by_patient(samples, validate or [samples[-1].patient])
+    patients = list(dict.fromkeys(sample.patient for sample in split.validation))
+    return Data(images=images, contours=contours, validate=patients, slices=split.validation, epochs=epochs)
 
 
 def _main_job(out: Path, data: Data, model: str) -> list[dict[str, str]]:
@@ -126,21 +127,15 @@ def _main_job(out: Path, data: Data, model: str) -> list[dict[str, str]]:
     patients = [word for patient in data.validate for word in ("--validate", patient)]
     _run("lvseg-train", *where, "--model", model, *patients, "--epochs", data.epochs, "--out", run)
     _run("lvseg-export", run, "--out", bundle)
-    files = [sample.image for sample in data.slices]
+    # Without what training had to leave out.
+    validated = json.loads((run / "options.json").read_text())["validation"]
+    files = [sample.image for sample in data.slices if sample.name in validated]
     middle = files[len(files) // 2]
     with _server(bundle) as server:
         _run("lvseg-segment", *files, "--server", server, "--contours", data.contours, "--out", results)
         _run(
-            "lvseg-bench",
-            bundle,
-            "--server",
-            server,
-            "--image",
-            middle,
-            "--calls",
-            20,
-            "--json",
-            out / "bench.json",
+            *("lvseg-bench", bundle, "--server", server, "--image", middle, "--calls", 20),
+            *("--json", out / "bench.json"),
         )
     with (results / "segmentation.csv").open(newline="") as stream:
         return [{"slice": _name(row["file"], data.slices), **row} for row in csv.DictReader(stream)]
@@ -161,7 +156,9 @@ def _command(name: str, *arguments: object) -> list[str]:
 def _run(name: str, *arguments: object) -> None:
     code = subprocess.run(_command(name, *arguments), check=False).returncode  # noqa: S603
     if code:
-        raise OperationError(f"{name} ended with exit code {code}; what it said stands above")
+        error = OperationError(f"{name} ended with exit code {code}; what it said stands above")
+        error.exit_code = code
+        raise error
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import platform
 from importlib.metadata import version
 
-from lvseg._dicom.image import LARGEST_SIDE
+from lvseg.dicom import LARGEST_SIDE
 from lvseg_export.bundle import Bundle
 from lvseg_export.engines.base import Engine
 from lvseg_serve.answers import Limits, ModelIdentity, ServerInfo

@@ -68,7 +68,7 @@ class Segmenter:
         self._engine = engine
         self._model = model
         self._working_spacing_mm = working_spacing_mm
-        self._workers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="lvseg-worker")
+        self._workers = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="lvseg-worker")
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="lvseg-engine")
 
     async def segment(self, request: SliceRequest) -> Segmentation:

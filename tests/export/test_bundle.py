@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -15,8 +16,11 @@ def copy(bundle, tmp_path) -> Path:
 
 
 def change(folder: Path, **values: object) -> None:
-    document = json.loads((folder / MANIFEST).read_text())
-    (folder / MANIFEST).write_text(json.dumps({**document, **values}))
+    """Write other values into a manifest, with a digest that fits them."""
+    document = {**json.loads((folder / MANIFEST).read_text()), **values}
+    del document["manifest_sha256"]
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps({**document, "manifest_sha256": digest}))
 
 
 def test_a_bundle_holds_what_a_server_needs(bundle):
@@ -44,6 +48,17 @@ def test_a_changed_byte_is_refused_by_name(copy, file):
     with pytest.raises(BundleError, match=f"{file} has changed since export") as caught:
         load_bundle(copy)
     assert (caught.value.reason, caught.value.field) == ("CHANGED_FILE", file)
+
+
+@pytest.mark.parametrize(
+    ("found", "instead"), [('"channels": 1', '"channels": 3'), ("left ventricle", "right ventricle")]
+)
+def test_a_change_of_the_manifest_itself_is_refused(copy, found, instead):
+    text = (copy / MANIFEST).read_text()
+    (copy / MANIFEST).write_text(text.replace(found, instead))
+    assert (copy / MANIFEST).read_text() != text
+    with pytest.raises(BundleError, match=r"manifest\.json has changed since export"):
+        load_bundle(copy)
 
 
 def test_a_missing_file_is_refused_by_name(copy):

@@ -26,7 +26,7 @@ def test_the_model_card_tells_the_data_and_the_score(bundle):
     manifest = load_bundle(bundle).manifest
     card = (bundle / "README.md").read_text()
     assert f"mean Dice {manifest.training['val_dice']:.4f}" in card
-    assert "SC-PH-2" in card
+    assert "SC-PH" not in card
     assert "not to be used for diagnosis" in card
 
 
@@ -37,7 +37,8 @@ def test_where_the_data_are_gone_it_says_what_it_checks_on(trained_run, tmp_path
     (run / "options.json").write_text(json.dumps(options))
     result = export(run, "--out", tmp_path / "bundle")
     assert result.returncode == 0, result.stderr
-    assert "checking on phantoms alone" in result.stderr
+    assert "validation slices are not in" in result.stderr
+    assert "checking on phantoms" in result.stderr
     assert set(load_bundle(tmp_path / "bundle").manifest.engines[0].parity) == {"phantoms"}
 
 

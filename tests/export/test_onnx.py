@@ -6,7 +6,7 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from lvseg.models import build_model
+from lvseg.models import NetworkOptions, build_model
 from lvseg_export.engines.onnxruntime import OnnxRuntimeEngine
 from lvseg_export.engines.torch import TorchEngine
 from lvseg_export.onnx import weights_version
@@ -72,11 +72,15 @@ def test_local_response_norm_stays_one_node(exported):
     assert len(lrn) == (2 if "alexnet" in exported[1].name else 0)
 
 
+def test_batch_normalisation_is_folded_into_the_convolutions(exported):
+    assert not any(node.op_type == "BatchNormalization" for node in onnx.load(exported[1]).graph.node)
+
+
 def test_equal_weights_have_equal_versions():
     torch.manual_seed(0)
-    model = build_model("fcn-8s", {"width": 0.125})
+    model = build_model("fcn-8s", NetworkOptions(width=0.125, fc_channels=16))
     before = weights_version(model)
     assert weights_version(model) == before
     with torch.no_grad():
-        model.network.score.bias += 1
+        model.network.score_fr.bias += 1
     assert weights_version(model) != before

@@ -40,7 +40,7 @@ from lvseg_serve.client.synchronous import Client
     type=click.Path(path_type=Path),
     help="One expert contour in Sunnybrook's format, for the one slice that is sent.",
 )
-@click.option("--frame", type=click.IntRange(min=1), help="Which frame of a multi-frame file, from 1.")
+@click.option("--frame", type=click.IntRange(min=1), help="Which frame of multi-frame files, from 1.")
 @click.option(
     "--pixel-spacing",
     metavar="ROW COLUMN",
@@ -109,6 +109,8 @@ def main(
                 running = run_jobs(client, jobs, folder)
                 outcomes = list(display.track(running, total=len(jobs), description="segmenting"))
             write_table(folder, (outcome.row for outcome in outcomes))
+            if (out / TABLE).is_file() and all(outcome.error for outcome in outcomes):
+                _report(outcomes, out)  # raises: a former result is not replaced by nothing
     _report(outcomes, out)
 
 

@@ -49,7 +49,7 @@ def _typed(
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
         message = f"the server at {address} gave no answer within {timeout_s:g} s; allow it more time"
     elif code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        message = f"the server at {address} or this client refused the message: {details}"
+        message = f"the server at {address} or this client (--max-message-mib) refused the message: {details}"
     else:
         message = f"the server at {address} answered {code.name}: {details}"
     return ServerError(message, code=code.name, reason=info.reason)

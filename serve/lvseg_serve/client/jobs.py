@@ -8,7 +8,7 @@ from time import perf_counter
 
 from lvseg.contour import read_contour
 from lvseg.dicom import read_slice
-from lvseg.errors import DicomError, LvsegError
+from lvseg.errors import DicomError, LvsegError, ServerError
 from lvseg_serve.client.results import Row, answered, write_mask_and_contour, write_overlay
 from lvseg_serve.client.synchronous import Client
 
@@ -40,11 +40,19 @@ class Outcome:
 
 
 def run_jobs(client: Client, jobs: Iterable[Job], folder: Path) -> Iterator[Outcome]:
-    """Segment each slice and write its mask, outline and overlay below ``folder``."""
+    """Segment each slice and write its mask, outline and overlay below ``folder``.
+
+    Once the server is gone the rest is not sent: each would wait for its own time-out.
+    """
+    gone: ServerError | None = None
     for job in jobs:
         try:
+            if gone is not None:
+                raise ServerError("not sent, as the server was gone", code=gone.code)
             yield Outcome(_run(client, job, folder))
         except LvsegError as error:
+            if isinstance(error, ServerError) and error.code == "UNAVAILABLE":
+                gone = error
             yield Outcome(Row(file=job.file, frame=job.frame, status="failed", error=str(error)), error)
 
 
@@ -68,4 +76,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DicomError(f"cannot be read ({error.strerror})", reason="UNREADABLE") from error
+        raise DicomError(f"cannot be read ({error.strerror})", reason="UNREADABLE_FILE") from error

@@ -83,6 +83,24 @@ def test_a_turned_and_scaled_window_stays_around_the_ventricle():
         assert np.argwhere(label[0].numpy()).mean(axis=0) == pytest.approx((32, 32), abs=0.1)
 
 
+def test_a_turned_window_turns_its_label_too():
+    image = labelled_disc()
+    corner = np.array(
+        [[60.0, 40.0], [92.0, 40.0], [92.0, 48.0], [68.0, 48.0], [68.0, 72.0], [60.0, 72.0]]
+    )  # an L
+    mask = contour_to_mask(corner, image.mask.shape)
+    pixels = np.where(mask, 900, 100).astype(np.float32)
+    letter = dataclasses.replace(
+        image, contour=corner, mask=mask, slice=dataclasses.replace(image.slice, pixels=pixels)
+    )
+    turning = dataclasses.replace(STILL, rotation_deg=180.0)
+    data = TrainingWindows([letter], working_spacing_mm=1.4, augmentation=turning, seed=0)
+    for epoch in range(8):
+        window, label = data[epoch, 0]
+        bright = window[0] > (window.max() + window.min()) / 2
+        assert torch.count_nonzero(bright != (label[0] > 0)) <= 0.02 * label.sum()
+
+
 def test_scale_enlarges_by_at_most_its_limit():
     data = windows(dataclasses.replace(STILL, scale=1.5))
     areas = np.array([float(data[epoch, 0][1].sum()) for epoch in range(40)]) / labelled_disc().mask.sum()

@@ -4,6 +4,7 @@ import pytest
 
 from lvseg.data.augmentation import Augmentation
 from lvseg.errors import RunError
+from lvseg.models import NetworkOptions
 from lvseg.train.options import OPTIONS_FILE, RunRecord, TrainOptions, package_versions
 
 
@@ -11,7 +12,7 @@ def record() -> RunRecord:
     options = TrainOptions(
         images="/images",
         contours="/contours",
-        model_options={"width": 0.25},
+        network=NetworkOptions(width=0.25, norm="batch"),
         validate=["SC-HF-I-5"],
         augmentation=Augmentation(window=96),
     )
