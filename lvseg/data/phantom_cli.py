@@ -23,7 +23,11 @@ from lvseg.folders import check_free
     help="New folder for the data set.",
 )
 @click.option(
-    "--patients", type=click.IntRange(*LIMITS["patients"]), default=8, show_default=True, help="How many."
+    "--patients",
+    type=click.IntRange(*LIMITS["patients"]),
+    default=8,
+    show_default=True,
+    help="Patients to write.",
 )
 @click.option(
     "--seed",

@@ -134,7 +134,7 @@ def _default(option: str) -> str:
 @click.option(
     "--threads",
     type=click.IntRange(1),
-    help="CPU threads; a run repeats to the last digit with the same number.  [default: PyTorch's choice]",
+    help="CPU threads; with the same number a run repeats to the last digit.  [default: PyTorch's choice]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a former run in --out.")
 @click.option(

@@ -46,7 +46,7 @@ from lvseg_serve.client.synchronous import Client
     metavar="ROW COLUMN",
     nargs=2,
     type=click.FloatRange(min=0, min_open=True),
-    help="mm between rows and between columns, for files that do not say.",
+    help="mm between rows and between columns, such as 1.37 1.37, for files that do not say.",
 )
 @click.option(
     "--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Folder for the results."
