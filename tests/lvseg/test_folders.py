@@ -50,3 +50,15 @@ def test_a_file_in_the_way_is_refused(tmp_path):
 
 def test_an_empty_folder_is_free(tmp_path):
     check_free(tmp_path, signature="it.json", overwrite=False)
+
+
+def test_the_working_directory_is_never_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OptionError, match="is the folder that you are in"):
+        check_free(tmp_path.relative_to(tmp_path), signature="it.json", overwrite=True)
+
+
+def test_a_folder_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OptionError, match="file is a file: choose another --out"):
+        check_free(tmp_path / "file" / "out", signature="it.json", overwrite=False)

@@ -146,6 +146,32 @@ def test_resuming_takes_no_other_option(trained_run):
     )
 
 
+def test_resuming_on_other_slices_is_refused(trained_run, phantom, tmp_path):
+    other = shutil.copytree(trained_run, tmp_path / "run")
+    images = shutil.copytree(phantom, tmp_path / "images")
+    next((images / "contours").rglob("*icontour-manual.txt")).unlink()
+    options = json.loads((other / "options.json").read_text())
+    options["options"].update(images=str(images), contours=str(images))
+    (other / "options.json").write_text(json.dumps(options))
+    result = run([TRAIN], "--resume", other)
+    assert result.returncode == 2
+    assert re.search(
+        r"error: .* do not hold the \w+ slices that the run began with \(1 differ\)", result.stderr
+    )
+
+
+def test_an_interrupted_training_says_how_to_go_on(tiny_training, tmp_path):
+    out = tmp_path / "run"
+    with subprocess.Popen([*tiny_training, "--out", str(out)], stderr=subprocess.PIPE, text=True) as process:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if re.match(r"epoch +5/30", line):
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 1
+    assert lines[-1] == f"error: interrupted; go on with: lvseg-train --resume {out}\n"
+
+
 def test_a_run_without_a_checkpoint_says_how_to_go_on(trained_run, tmp_path):
     shutil.copy(trained_run / "options.json", tmp_path)
     with pytest.raises(RunError, match="no validation has ended yet; finish it with lvseg-train --resume"):
