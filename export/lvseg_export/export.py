@@ -62,7 +62,7 @@ def export_run(run: TrainedRun, folder: Path, *, name: str, slices: Sequence[Sli
 
     checks = {"phantoms": compare_predictions([(exported.run(phantoms), expected)])}
     if slices:
-        checks["real slices"] = _compare(exported, trained, _working_pixels(slices, run))
+        checks["labelled slices"] = _compare(exported, trained, _working_pixels(slices, run))
     for parity in checks.values():
         require_parity(parity, exported)
     manifest = _manifest(run, name, checks)

@@ -1,8 +1,10 @@
 """Training, exporting, serving and segmenting, each a process of its own, as a user runs them."""
 
 import csv
+import dataclasses
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from PIL import Image
 from scipy import ndimage
 
 from lvseg.contour import contour_to_mask, read_contour
+from lvseg_export.bundle import load_bundle
 from lvseg_serve.client import Client
 
 
@@ -104,13 +107,10 @@ def test_the_benchmark_measures_engine_and_server_in_one_run(server, bundle, tmp
 
 
 def test_the_benchmark_refuses_a_server_of_another_model(server, bundle, tmp_path):
-    other = tmp_path / "other"
-    other.mkdir()
-    for path in bundle.iterdir():
-        (other / path.name).write_bytes(path.read_bytes())
-    manifest = json.loads((other / "manifest.json").read_text())
-    manifest["model"]["version"] = "0" * 12
-    (other / "manifest.json").write_text(json.dumps(manifest))
+    other = shutil.copytree(bundle, tmp_path / "other")
+    manifest = load_bundle(bundle).manifest
+    renamed = dataclasses.replace(manifest, model=dataclasses.replace(manifest.model, version="0" * 12))
+    (other / "manifest.json").write_text(renamed.to_json())
     result = lvseg("lvseg-bench", other, "--server", server)
     assert result.returncode == 2
     assert "start lvseg-serve with this bundle" in result.stderr
@@ -124,10 +124,7 @@ def test_an_impossible_benchmark_is_one_line(bundle, arguments):
 
 
 def test_a_bundle_with_a_changed_byte_is_not_served(bundle, tmp_path):
-    copy = tmp_path / "bundle"
-    copy.mkdir()
-    for path in bundle.iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
+    copy = shutil.copytree(bundle, tmp_path / "bundle")
     with (copy / "model.onnx").open("r+b") as stream:
         stream.seek(1000)
         stream.write(b"\x00\xff")

@@ -17,8 +17,9 @@ def copy(bundle, tmp_path) -> Path:
 
 def change(folder: Path, **values: object) -> None:
     """Write other values into a manifest, with a digest that fits them."""
-    document = {**json.loads((folder / MANIFEST).read_text()), **values}
-    del document["manifest_sha256"]
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest["manifest_sha256"]
+    document = {**manifest, **values}
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
     (folder / MANIFEST).write_text(json.dumps({**document, "manifest_sha256": digest}))
 

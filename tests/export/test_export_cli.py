@@ -18,8 +18,8 @@ def export(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_parity_is_checked_on_the_runs_own_validation_slices(bundle, trained_run):
     validation = json.loads((trained_run / "options.json").read_text())["validation"]
     parity = load_bundle(bundle).manifest.engines[0].parity
-    assert parity["real slices"]["slices"] == len(validation)
-    assert parity["real slices"]["differing_pixels"] <= 1e-4 * parity["real slices"]["pixels"]
+    assert parity["labelled slices"]["slices"] == len(validation)
+    assert parity["labelled slices"]["differing_pixels"] <= 1e-4 * parity["labelled slices"]["pixels"]
 
 
 def test_the_model_card_tells_the_data_and_the_score(bundle):

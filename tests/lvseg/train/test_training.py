@@ -34,8 +34,8 @@ def metrics(run: Path) -> list[dict[str, str]]:
 
 def test_a_run_records_an_epoch_a_row(trained_run):
     rows = metrics(trained_run)
-    assert [int(row["epoch"]) for row in rows] == list(range(1, 31))
-    validated = [row for row in rows if int(row["epoch"]) % 5 == 0]
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 61))
+    validated = [row for row in rows if int(row["epoch"]) % 10 == 0]
     assert all(0 <= float(row["val_accuracy"]) <= 1 and 0 <= float(row["val_dice"]) <= 1 for row in validated)
     assert all(row["val_dice"] == "" for row in rows if row not in validated)
 
@@ -90,7 +90,7 @@ def test_a_training_that_was_killed_ends_as_if_it_had_not_been(trained_run, tiny
     command = [*tiny_training, "--out", str(out)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         for line in process.stderr:
-            if re.match(r"epoch +15/30", line):
+            if re.match(r"epoch +30/60", line):
                 process.send_signal(signal.SIGKILL)
                 break
     assert process.returncode == -signal.SIGKILL
@@ -116,7 +116,7 @@ def test_an_existing_run_is_left_alone(trained_run, tiny_training):
         (("--width", "2"), "error: width must be above 0 and at most 1, got 2.0"),
         (("--norm", "group"), "error: Invalid value for '--norm': 'group' is not one of 'none', 'batch'"),
         (("--window", "32"), "error: Invalid value for '--window': 32 is not in the range x>=64"),
-        (("--validation-interval", "7"), "error: --epochs 30 is no multiple of --validation-interval 7"),
+        (("--validation-interval", "7"), "error: --epochs 60 is no multiple of --validation-interval 7"),
         (("--validation-percent", "10"), "error: --validate and --validation-percent are two ways"),
         (
             ("--images", "/nowhere"),
@@ -166,7 +166,7 @@ def test_an_interrupted_training_says_how_to_go_on(tiny_training, tmp_path):
         lines = []
         for line in process.stderr:
             lines.append(line)
-            if re.match(r"epoch +5/30", line):
+            if re.match(r"epoch +10/60", line):
                 process.send_signal(signal.SIGINT)
     assert process.returncode == 1
     assert lines[-1] == f"error: interrupted; go on with: lvseg-train --resume {out}\n"
