@@ -6,8 +6,8 @@ from lvseg_export.bundle import MANIFEST, REFERENCE, Manifest
 def model_card(manifest: Manifest) -> str:
     """Return the Markdown of a bundle's README.md."""
     model, training = manifest.model, manifest.training
-    trained_on = f"{training['training_slices']} slices of {training['training_patients']} patients"
-    validated_on = f"{training['validation_slices']} whole slices of {training['validation_patients']}"
+    trained_on = f"{training['training_slices']} slices of {_patients(training['training_patients'])}"
+    validated_on = f"{training['validation_slices']} whole slices of {_patients(training['validation_patients'])}"
     engines = "\n".join(
         f"| `{engine.file}` | {engine.runtime} | {engine.precision} | {check} | {parity['slices']} | "
         f"{parity['differing_pixels']} of {parity['pixels']} | {parity['largest_probability_difference']:.1e} |"
@@ -50,3 +50,7 @@ Against PyTorch in float32, mask pixels that differ:
 Known to the authors of this file is what stands above and nothing else: slices of other scanners, sequences,
 views and diseases than those trained on can fail without any sign of it. Look at the overlays.
 """
+
+
+def _patients(count: int) -> str:
+    return f"{count} patient{'s' * (count != 1)}"
