@@ -7,7 +7,9 @@ def model_card(manifest: Manifest) -> str:
     """Return the Markdown of a bundle's README.md."""
     model, training = manifest.model, manifest.training
     trained_on = f"{training['training_slices']} slices of {_patients(training['training_patients'])}"
-    validated_on = f"{training['validation_slices']} whole slices of {_patients(training['validation_patients'])}"
+    validated_on = (
+        f"{training['validation_slices']} whole slices of {_patients(training['validation_patients'])}"
+    )
     engines = "\n".join(
         f"| `{engine.file}` | {engine.runtime} | {engine.precision} | {check} | {parity['slices']} | "
         f"{parity['differing_pixels']} of {parity['pixels']} | {parity['largest_probability_difference']:.1e} |"

@@ -92,7 +92,7 @@ def _default(option: str) -> str:
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0, min_open=True),
-    default=2e-3,
+    default=TrainOptions.learning_rate,
     show_default=True,
     help="Peak of the one-cycle schedule.",
 )

@@ -37,7 +37,7 @@ class TrainOptions:
     strict: bool = False
     epochs: int = 50
     batch_size: int = 4
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     """Peak of the one-cycle schedule."""
     weight_decay: float = 1e-2
     validation_interval: int = 1

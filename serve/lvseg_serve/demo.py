@@ -31,6 +31,7 @@ SUMMARY = "demo.json"
 RESULTS = "segmentation"
 PHANTOM_PATIENTS = 8
 PHANTOM_EPOCHS = 14
+PHANTOM_RATE = 2e-3  # a training this short wants a higher peak than the default
 REAL_EPOCHS = 50
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -44,7 +45,8 @@ class Data:
     validate: Sequence[str]
     slices: Sequence[LabelledSlice]
     """The validation patients'."""
-    epochs: int
+    training: Sequence[object]
+    """More options of lvseg-train."""
 
 
 @click.command(cls=Command)
@@ -80,13 +82,14 @@ def main(
     check_free(out, signature=SUMMARY, overwrite=True)
     started = time.monotonic()
     if images and contours:
-        data = _choose(images, contours, validate, epochs or REAL_EPOCHS)
+        data = _choose(images, contours, validate, ("--epochs", epochs or REAL_EPOCHS))
         _start(out)
     else:
         _start(out)
         phantom = out / "phantom"
         _run("lvseg-phantom", "--out", phantom, "--patients", PHANTOM_PATIENTS, "--seed", 1)
-        data = _choose(phantom, phantom, validate, epochs or PHANTOM_EPOCHS)
+        training = ("--epochs", epochs or PHANTOM_EPOCHS, "--learning-rate", PHANTOM_RATE)
+        data = _choose(phantom, phantom, validate, training)
     rows = _main_job(out, data, model)
     _print(rows)
     minutes = (time.monotonic() - started) / 60
@@ -95,7 +98,6 @@ def main(
         "minutes": round(minutes, 2),
         "model": model,
         "validate": data.validate,
-        "epochs": data.epochs,
         "mean_dice": round(mean_dice, 4),
         "slices": rows,
     }
@@ -113,11 +115,13 @@ def _start(out: Path) -> None:
     (out / SUMMARY).write_text("{}\n")
 
 
-def _choose(images: Path, contours: Path, validate: Sequence[str], epochs: int) -> Data:
+def _choose(images: Path, contours: Path, validate: Sequence[str], training: Sequence[object]) -> Data:
     samples = index_sunnybrook(images, contours).samples
     split = split_by_patient(samples, validate or [samples[-1].patient])
     patients = list(dict.fromkeys(sample.patient for sample in split.validation))
-    return Data(images=images, contours=contours, validate=patients, slices=split.validation, epochs=epochs)
+    return Data(
+        images=images, contours=contours, validate=patients, slices=split.validation, training=training
+    )
 
 
 def _main_job(out: Path, data: Data, model: str) -> list[dict[str, str]]:
@@ -125,7 +129,7 @@ def _main_job(out: Path, data: Data, model: str) -> list[dict[str, str]]:
     run, bundle, results = out / "run", out / "bundle", out / RESULTS
     where = ("--images", data.images, "--contours", data.contours)
     patients = [word for patient in data.validate for word in ("--validate", patient)]
-    _run("lvseg-train", *where, "--model", model, *patients, "--epochs", data.epochs, "--out", run)
+    _run("lvseg-train", *where, "--model", model, *patients, *data.training, "--out", run)
     _run("lvseg-export", run, "--out", bundle)
     # Without what training had to leave out.
     validated = json.loads((run / "options.json").read_text())["validation"]
