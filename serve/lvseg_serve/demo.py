@@ -30,7 +30,7 @@ from lvseg.folders import check_free, remove_former
 SUMMARY = "demo.json"
 RESULTS = "segmentation"
 PHANTOM_PATIENTS = 8
-PHANTOM_EPOCHS = 14
+PHANTOM_EPOCHS = 10
 PHANTOM_RATE = 2e-3  # a training this short wants a higher peak than the default
 REAL_EPOCHS = 50
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
