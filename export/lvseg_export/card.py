@@ -33,8 +33,8 @@ medical device, and not to be used for diagnosis.
 
 - Trained on {trained_on}, split {training["split"]}.
 - Validated on {validated_on}: mean Dice {training["val_dice"]:.4f}, pixel accuracy
-  {training["val_accuracy"]:.4f} (best of {training["options"]["epochs"]} epochs, chosen on these slices,
-  so a little flattering).
+  {training["val_accuracy"]:.4f} (epoch {training["best_epoch"]} of the {training["options"]["epochs"]} asked
+  for, chosen on these slices, so a little flattering).
 - Options, seeds and versions: `training` in `{MANIFEST}`.
 
 ## Agreement with the trained model
