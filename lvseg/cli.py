@@ -73,6 +73,11 @@ def run_command(module: str, *, extra: str = "") -> None:
     command.main()
 
 
+def notice(message: str) -> None:
+    """Tell the user something on standard error, in one line and as it is."""
+    console.print(message, highlight=False, markup=False, soft_wrap=True)
+
+
 def progress() -> Progress:
     """Return a progress display on standard error: description, bar, count and elapsed time."""
     return Progress(

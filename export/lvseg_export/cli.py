@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lvseg.cli import Command, console
+from lvseg.cli import Command, console, notice
 from lvseg.data.sunnybrook import index_sunnybrook
 from lvseg.dicom import Slice, read_slice
 from lvseg.errors import DatasetError, OptionError
@@ -76,11 +76,8 @@ def _validation_slices(run: TrainedRun) -> list[Slice]:
     found = [sample for sample in samples if sample.name in wanted]
     if len(found) < len(wanted):
         instead = f"checking on {len(found)} of them and" if found else "checking on"
-        console.print(
+        notice(
             f"{len(wanted) - len(found)} of the run's {len(wanted)} validation slices are not in {options.images} any "
             f"more: {instead} phantoms; pass --images and --contours to check on other real slices",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
         )
     return [read_slice(sample.image) for sample in found]

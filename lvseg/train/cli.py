@@ -57,7 +57,7 @@ def _default(option: str) -> str:
 @click.option(
     "--model",
     type=click.Choice(list(ARCHITECTURES)),
-    default="fcn-8s",
+    default=TrainOptions.model,
     show_default=True,
     help="The network.",
 )
@@ -86,9 +86,19 @@ def _default(option: str) -> str:
 @click.option("--dropout", type=float, help="In fc6 and fc7; published: 0.5." + _default("dropout"))
 @click.option("--input-channels", type=int, help="3 repeats the slice." + _default("input_channels"))
 @click.option(
-    "--epochs", type=click.IntRange(1), default=50, show_default=True, help="Times through the data."
+    "--epochs",
+    type=click.IntRange(1),
+    default=TrainOptions.epochs,
+    show_default=True,
+    help="Times through the data.",
 )
-@click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True, help="Windows a step.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=TrainOptions.batch_size,
+    show_default=True,
+    help="Windows a step.",
+)
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0, min_open=True),
@@ -96,11 +106,17 @@ def _default(option: str) -> str:
     show_default=True,
     help="Peak of the one-cycle schedule.",
 )
-@click.option("--weight-decay", type=click.FloatRange(0), default=1e-2, show_default=True, help="Of AdamW.")
+@click.option(
+    "--weight-decay",
+    type=click.FloatRange(0),
+    default=TrainOptions.weight_decay,
+    show_default=True,
+    help="Of AdamW.",
+)
 @click.option(
     "--validation-interval",
     type=click.IntRange(1),
-    default=1,
+    default=TrainOptions.validation_interval,
     show_default=True,
     help="Epochs between validations; it has to divide --epochs.",
 )
@@ -119,17 +135,25 @@ def _default(option: str) -> str:
     help="Pixel spacing that the network sees.  [default: median of the training slices]",
 )
 @click.option(
-    "--seed", type=click.IntRange(0), default=1, show_default=True, help="Of weights, order and augmentation."
+    "--seed",
+    type=click.IntRange(0),
+    default=TrainOptions.seed,
+    show_default=True,
+    help="Of weights, order and augmentation.",
 )
 @click.option(
     "--precision",
     type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]),
-    default="32-true",
+    default=TrainOptions.precision,
     show_default=True,
     help="Arithmetic of the training.",
 )
 @click.option(
-    "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that prepare windows."
+    "--workers",
+    type=click.IntRange(0),
+    default=TrainOptions.workers,
+    show_default=True,
+    help="Processes that prepare windows.",
 )
 @click.option(
     "--threads",

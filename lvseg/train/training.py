@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from lvseg.cli import console, progress
+from lvseg.cli import notice, progress
 from lvseg.data.dataset import EpochSampler, TrainingWindows
 from lvseg.data.split import Split, choose_split
 from lvseg.data.sunnybrook import LabelledImage, index_sunnybrook, load_all
@@ -39,7 +39,7 @@ def load_split(options: TrainOptions) -> Split[LabelledImage]:
         training = load_all(split.training, display, strict=options.strict)
         validation = load_all(split.validation, display, strict=options.strict)
     for problem in (*index.problems, *training.problems, *validation.problems):
-        console.print(f"left out: {problem.message}", highlight=False, markup=False, soft_wrap=True)
+        notice(f"left out: {problem.message}")
     return Split(training.images, validation.images)
 
 
