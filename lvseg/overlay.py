@@ -24,11 +24,13 @@ def overlay(
     contour: ArrayLike | None = None,
     *,
     caption: str = "",
+    fill: float = 0.0,
+    shortest_side: int = _SHORTEST_SIDE,
 ) -> Image.Image:
     """Return a slice as an RGB picture, with the outline of a mask in amber and a contour in light blue.
 
-    Grey levels go from black at the 1st percentile to white at the 99th. A slice shorter than 768 pixels
-    on a side is enlarged by a whole factor, so that the lines are thin beside its pixels. Every component
+    Grey levels go from black at the 1st percentile to white at the 99th. A slice smaller than
+    ``shortest_side`` is enlarged by a whole factor, so that the lines are thin beside its pixels. Every component
     and hole of the mask has its outline, half-way between the pixel centres inside and outside; the
     contour lies over it, both at their place within the pixels.
 
@@ -37,6 +39,8 @@ def overlay(
         mask: Of the same shape; bool, or integers of which those other than 0 are inside.
         contour: ``(x, y)`` = ``(column, row)`` in pixels of the slice, shape ``(N, 2)``.
         caption: A line of text for the lower left corner; nothing about the patient belongs there.
+        fill: How opaque the mask's inside is: 0 shows the slice alone, 1 the colour alone.
+        shortest_side: What a smaller slice is enlarged to, in pixels.
 
     Raises:
         ContourError: If the contour is none, or not inside the slice.
@@ -49,12 +53,15 @@ def overlay(
         raise ValueError(f"expected a mask of the slice's shape {pixels.shape}, got {mask.shape}")
     expert = None if contour is None else check_contour(contour, (rows, columns))
 
-    scale = math.ceil(_SHORTEST_SIDE / min(rows, columns))
+    scale = math.ceil(shortest_side / min(rows, columns))
     picture = Image.fromarray(_grey_levels(pixels)).resize(
         (columns * scale, rows * scale), Image.Resampling.BICUBIC
     )
     picture = picture.convert("RGB")
     if mask is not None:
+        if fill:
+            opacity = Image.fromarray(np.where(mask, round(255 * fill), 0).astype(np.uint8))
+            picture.paste(MASK_COLOUR, mask=opacity.resize(picture.size, Image.Resampling.NEAREST))
         for outline in mask_outlines(mask):
             _draw_polygon(picture, (outline + 0.5) * scale, MASK_COLOUR)
     if expert is not None:

@@ -26,6 +26,13 @@ def test_a_small_slice_is_enlarged_by_a_whole_factor(shape: tuple[int, int], siz
     assert picture.mode == "RGB"
 
 
+@pytest.mark.parametrize(
+    ("shortest_side", "size"), [(8, (8, 8)), (20, (24, 24)), (200, (200, 200)), (1, (8, 8))]
+)
+def test_a_smaller_picture_can_be_asked_for(shortest_side: int, size: tuple[int, int]) -> None:
+    assert overlay(BLACK, contour=SQUARE, shortest_side=shortest_side).size == size
+
+
 def test_a_slice_alone_is_grey() -> None:
     levels = drawn(overlay(RAMP))
     assert (levels == levels[..., :1]).all()
@@ -130,3 +137,16 @@ def test_a_contour_outside_the_slice_is_refused() -> None:
 def test_what_is_no_slice_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="expected a slice"):
         overlay(np.zeros(shape, dtype=np.float32))
+
+
+def test_a_filled_mask_is_seen_through() -> None:
+    mask = np.zeros((8, 8), dtype=bool)
+    mask[2:6, 2:6] = True
+    picture = drawn(overlay(BLACK, mask=mask, fill=0.4))
+    inside, outside = picture[384, 384], picture[100, 100]
+    np.testing.assert_allclose(inside, 0.4 * np.array(MASK_COLOUR), atol=1)
+    assert not outside.any()
+
+
+def test_a_mask_is_not_filled_unless_asked() -> None:
+    assert not drawn(overlay(BLACK, mask=np.ones((8, 8), dtype=bool)))[384, 384].any()
