@@ -1,19 +1,25 @@
 """Torch data sets over labelled slices that are decoded and in memory."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
-from monai.transforms import AdjustContrast, Affine
-from monai.utils import convert_to_tensor
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import Dataset, Sampler
 
 from lvseg.contour import Points, contour_to_mask
 from lvseg.data.augmentation import Augmentation
+from lvseg.data.cavity import Cavity, Places, deform_cavity
+from lvseg.data.intensities import vary_intensities
+from lvseg.data.placement import place_window
 from lvseg.data.sunnybrook import LabelledImage
 from lvseg.models.normalise import Normalise
+from lvseg.models.options import NetworkOptions
 from lvseg.resample import to_working
 
 
@@ -22,6 +28,33 @@ def contour_on_grid(contour: Points, shape: Sequence[int], grid_shape: Sequence[
     scale = np.array([grid_shape[1] / shape[1], grid_shape[0] / shape[0]])
     scaled: Points = (contour + 0.5) * scale - 0.5
     return scaled
+
+
+@dataclass(frozen=True, eq=False)
+class _WorkingSlice:
+    """A labelled slice on the working grid."""
+
+    pixels: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    cavity: Cavity
+
+    @classmethod
+    def of(cls, image: LabelledImage, working_spacing_mm: float) -> Self:
+        pixels = to_working(image.slice.pixels, image.slice.pixel_spacing, working_spacing_mm)
+        contour = contour_on_grid(image.contour, image.slice.pixels.shape, pixels.shape)
+        return cls(pixels, contour_to_mask(contour, pixels.shape), Cavity.of(contour))
+
+
+def _sample(image: Tensor, places: tuple[Places, Places]) -> Tensor:
+    """Take (1, C, H, W) at rows and columns (S, S), linearly: (C, S, S).
+
+    Outside the slice is zero, as what a convolution pads with.
+    """
+    rows, columns = image.shape[-2:]
+    # grid_sample counts from the outer edges of the first and last pixel, -1 to 1, x first.
+    down, right = (2 * places[0] + 1) / rows - 1, (2 * places[1] + 1) / columns - 1
+    grid = torch.from_numpy(np.stack((right, down), axis=-1).astype(np.float32))[None]
+    return functional.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
 
 
 class TrainingWindows(Dataset[tuple[Tensor, Tensor]]):
@@ -38,73 +71,52 @@ class TrainingWindows(Dataset[tuple[Tensor, Tensor]]):
         images: Sequence[LabelledImage],
         *,
         working_spacing_mm: float,
+        network: NetworkOptions,
         augmentation: Augmentation,
         seed: int,
     ) -> None:
         self._augmentation = augmentation
+        self._working_spacing_mm = working_spacing_mm
         self._seed = seed
-        self._normalise = Normalise()
-        self._slices = [_on_working_grid(image, working_spacing_mm) for image in images]
+        self._normalise = Normalise(network)
+        self._slices = [_WorkingSlice.of(image, working_spacing_mm) for image in images]
+        self._side = augmentation.window or max(max(slice_.mask.shape) for slice_ in self._slices)
 
     def __len__(self) -> int:
         return len(self._slices)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Return normalised pixels float32 (1, S, S) and label float32 (1, S, S) of a window of side S."""
+        """Return normalised planes float32 (C, S, S) and label float32 (1, S, S) of a window of side S."""
         epoch, sample = key
         random = np.random.default_rng((self._seed, epoch, sample))
-        pixels, mask = self._slices[sample]
+        slice_ = self._slices[sample]
         options = self._augmentation
-        gamma = _between(random, 1 / options.gamma, options.gamma)
-        image = _plain(AdjustContrast(gamma)(torch.from_numpy(pixels)[None]))
-        image = self._normalise(image[None])[0]  # (1, H, W)
-        slice_and_mask = torch.cat((image, torch.from_numpy(mask)[None].to(torch.float32)))
-        window = _plain(self._window(random, mask)(slice_and_mask, mode="bilinear"))  # (2, S, S)
-        image, label = window[:1], (window[1:] > 0.5).to(torch.float32)
-        noise = random.standard_normal(image.shape, dtype=np.float32) * np.float32(
-            random.uniform(0, options.noise)
-        )
-        return image + torch.from_numpy(noise), label
+        planes = self._normalise(
+            torch.from_numpy(self._vary(slice_.pixels, random))[None, None]
+        )  # (1, C, H, W)
+        unit = planes.std() * random.uniform(0, options.noise)
+        mask = torch.from_numpy(slice_.mask)[None, None].to(torch.float32)
+        window = _sample(torch.cat((planes, mask), dim=1), self._places(slice_, random))  # (C + 1, S, S)
+        noise = torch.from_numpy(random.standard_normal((1, self._side, self._side), dtype=np.float32))
+        return window[:-1] + unit * noise, (window[-1:] > 0.5).to(torch.float32)
 
-    def _window(self, random: np.random.Generator, mask: NDArray[np.bool_]) -> Affine:
+    def _vary(self, pixels: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
         options = self._augmentation
-        scale = _between(random, 1 / options.scale, options.scale)
-        centre = (np.array(mask.shape) - 1) / 2
-        if random.random() < options.centred_share:
-            reach = options.shift * options.window
-            target = np.argwhere(mask).mean(axis=0) + random.uniform(-reach, reach, size=2)
-        else:
-            target = random.uniform((0, 0), mask.shape)
-        angle = np.deg2rad(random.uniform(-options.rotation_deg, options.rotation_deg))
-        turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        to_slice = np.eye(3)
-        to_slice[:2, :2], to_slice[:2, 2] = turn, target - centre
-        # Outside the slice is zero, the mean, as a convolution's own padding is.
-        return Affine(
-            affine=to_slice,
-            spatial_size=(options.window, options.window),
-            padding_mode="zeros",
-            image_only=True,
-        )
+        if options.gamma > 1 or options.curve > 0 or options.shading > 0:
+            pixels = vary_intensities(pixels, random, options)
+        if random.random() < options.blurred_share:
+            pixels = gaussian_filter(pixels, random.uniform(0, options.blur))
+        return pixels
 
-
-def _between(random: np.random.Generator, low: float, high: float) -> float:
-    """Draw a factor whose logarithm is even between two limits."""
-    return float(np.exp(random.uniform(np.log(low), np.log(high))))
-
-
-def _plain(image: object) -> Tensor:
-    """Return MONAI's result as a tensor without metadata, which every later operation would carry along."""
-    plain: Tensor = convert_to_tensor(image, track_meta=False)
-    return plain
-
-
-def _on_working_grid(
-    image: LabelledImage, working_spacing_mm: float
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    pixels = to_working(image.slice.pixels, image.slice.pixel_spacing, working_spacing_mm)
-    contour = contour_on_grid(image.contour, image.slice.pixels.shape, pixels.shape)
-    return pixels, contour_to_mask(contour, pixels.shape)
+    def _places(self, slice_: _WorkingSlice, random: np.random.Generator) -> tuple[Places, Places]:
+        """Draw where in a slice the pixels of a window lie: rows and columns, each (S, S)."""
+        options = self._augmentation
+        places = place_window(slice_.mask, random, options, side=self._side)
+        if random.random() < options.cavity_share:
+            places = deform_cavity(
+                places, slice_.cavity, random, options, working_spacing_mm=self._working_spacing_mm
+            )
+        return places
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

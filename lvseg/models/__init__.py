@@ -19,12 +19,12 @@ class SegmentationModel(nn.Module):
     """A network with its normalisation: from a slice's pixels to scores.
 
     Args:
-        network: Takes normalised slices (N, 1, H, W), gives logits (N, 2, H, W).
+        network: Takes normalised planes (N, C, H, W), gives logits (N, 2, H, W).
     """
 
     def __init__(self, network: FCN8s | FCNAlexNet) -> None:
         super().__init__()
-        self.normalise = Normalise()
+        self.normalise = Normalise(network.options)
         self.network = network
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ def build_model(architecture: str, options: NetworkOptions) -> SegmentationModel
     """Return a model with random weights.
 
     Raises:
-        OptionError: If ``architecture`` is no key of :data:`ARCHITECTURES`.
+        OptionError: If ``architecture`` is no key of :data:`ARCHITECTURES`, or cannot have such options.
     """
     if architecture not in ARCHITECTURES:
         raise OptionError(

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from lvseg.errors import OptionError
 from lvseg.models.layers import Convolution, bilinear_upsampling, crop, max_pool, score_layer
 from lvseg.models.options import NetworkOptions, Padding
 
@@ -39,10 +40,20 @@ class FCN8s(nn.Module):
     References:
         Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation", 2015;
         Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015.
+
+    Raises:
+        OptionError: If another trunk is asked for.
     """
 
     def __init__(self, options: NetworkOptions, *, classes: int = 2) -> None:
         super().__init__()
+        if options.trunk != "published":
+            raise OptionError(
+                f"fcn-8s has one trunk, got {options.trunk!r}: torchvision's VGG-16 is the published one; "
+                "leave --trunk out",
+                reason="UNKNOWN_TRUNK",
+                field="--trunk",
+            )
         self.options = options
         self.geometry = _GEOMETRY[options.padding]
         c1, c2, c3, c4, c5 = map(options.channels, (64, 128, 256, 512, 512))
@@ -74,10 +85,9 @@ class FCN8s(nn.Module):
         self.upscore8 = upsample(kernel=16, stride=8)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return logits (N, 2, H, W), background then left ventricle, of normalised slices (N, 1, H, W)."""
+        """Return logits (N, 2, H, W), background then left ventricle, of normalised planes (N, C, H, W)."""
         # The sizes are those of padding "same".
-        planes = image.expand(-1, self.options.input_channels, -1, -1)
-        pool1 = max_pool(self.conv1_2(self.conv1_1(planes)))  # (N, c1, H/2, W/2)
+        pool1 = max_pool(self.conv1_2(self.conv1_1(image)))  # (N, c1, H/2, W/2)
         pool2 = max_pool(self.conv2_2(self.conv2_1(pool1)))  # (N, c2, H/4, W/4)
         pool3 = max_pool(self.conv3_3(self.conv3_2(self.conv3_1(pool2))))  # (N, c3, H/8, W/8)
         pool4 = max_pool(self.conv4_3(self.conv4_2(self.conv4_1(pool3))))  # (N, c4, H/16, W/16)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lvseg.models.layers import Convolution, LocalResponseNorm, bilinear_upsampling, crop, score_layer
-from lvseg.models.options import NetworkOptions, Padding
+from lvseg.models.options import NetworkOptions, Padding, Trunk
 
 
 class _Geometry(NamedTuple):
@@ -31,6 +31,22 @@ _GEOMETRY: dict[Padding, _Geometry] = {
 }
 
 
+class _Trunk(NamedTuple):
+    """What two AlexNets differ in; kernels, strides and pools are the same, and so is the geometry."""
+
+    channels: tuple[int, int, int, int, int]
+    groups: int
+    """Of conv2, conv4 and conv5."""
+    lrn: bool
+    """Whether local response normalisation follows the first two pools."""
+
+
+_TRUNKS: dict[Trunk, _Trunk] = {
+    "published": _Trunk(channels=(96, 256, 384, 384, 256), groups=2, lrn=True),
+    "torchvision": _Trunk(channels=(64, 192, 384, 256, 256), groups=1, lrn=False),
+}
+
+
 class FCNAlexNet(nn.Module):
     """Score each pixel for background and left ventricle, for slices of any size.
 
@@ -39,24 +55,26 @@ class FCNAlexNet(nn.Module):
     References:
         Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation", 2015;
         Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural
-        Networks", 2012.
+        Networks", 2012; Krizhevsky, "One Weird Trick for Parallelizing Convolutional Neural Networks",
+        2014 (the trunk of torchvision).
     """
 
     def __init__(self, options: NetworkOptions, *, classes: int = 2) -> None:
         super().__init__()
         self.options = options
         self.geometry = _GEOMETRY[options.padding]
-        c1, c2, c3, c4, c5 = map(options.channels, (96, 256, 384, 384, 256))
+        trunk = _TRUNKS[options.trunk]
+        c1, c2, c3, c4, c5 = map(options.channels, trunk.channels)
         fc = options.fc_channels
         layer = partial(Convolution, norm=options.norm)
         self.conv1 = layer(options.input_channels, c1, kernel=11, stride=4, padding=self.geometry.conv1)
-        self.conv2 = layer(c1, c2, kernel=5, padding=2, groups=2)
+        self.conv2 = layer(c1, c2, kernel=5, padding=2, groups=trunk.groups)
         self.conv3 = layer(c2, c3, kernel=3, padding=1)
-        self.conv4 = layer(c3, c4, kernel=3, padding=1, groups=2)
-        self.conv5 = layer(c4, c5, kernel=3, padding=1, groups=2)
+        self.conv4 = layer(c3, c4, kernel=3, padding=1, groups=trunk.groups)
+        self.conv5 = layer(c4, c5, kernel=3, padding=1, groups=trunk.groups)
         pad = self.geometry.pool
         self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=pad, ceil_mode=pad == 0)
-        self.lrn = LocalResponseNorm(size=5, alpha=1e-4, beta=0.75, k=1.0)
+        self.lrn = LocalResponseNorm(size=5, alpha=1e-4, beta=0.75, k=1.0) if trunk.lrn else nn.Identity()
         self.fc6 = layer(c5, fc, kernel=6)
         self.fc7 = layer(fc, fc, kernel=1)
         self.dropout = nn.Dropout(options.dropout)
@@ -66,10 +84,9 @@ class FCNAlexNet(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return logits (N, 2, H, W), background then left ventricle, of normalised slices (N, 1, H, W)."""
+        """Return logits (N, 2, H, W), background then left ventricle, of normalised planes (N, C, H, W)."""
         # The sizes are those of padding "same".
-        planes = image.expand(-1, self.options.input_channels, -1, -1)
-        pool1 = self.lrn(self.pool(self.conv1(planes)))  # (N, c1, H/8, W/8)
+        pool1 = self.lrn(self.pool(self.conv1(image)))  # (N, c1, H/8, W/8)
         pool2 = self.lrn(self.pool(self.conv2(pool1)))  # (N, c2, H/16, W/16)
         pool5 = self.pool(self.conv5(self.conv4(self.conv3(pool2))))  # (N, c5, H/32, W/32)
         fc6 = self.dropout(self.fc6(functional.pad(pool5, 2 * self.geometry.fc6)))  # (N, fc, H/32, W/32)

@@ -5,14 +5,13 @@ import pytest
 import torch
 
 from lvseg.contour import contour_to_mask
-from lvseg.data.augmentation import Augmentation
+from lvseg.data.augmentation import NO_AUGMENTATION, Augmentation
 from lvseg.data.dataset import EpochSampler, TrainingWindows, contour_on_grid
 from lvseg.data.sunnybrook import LabelledImage, LabelledSlice
 from lvseg.dicom import Slice
+from lvseg.models import NetworkOptions
 
-STILL = Augmentation(
-    window=65, centred_share=1.0, shift=0.0, rotation_deg=0.0, scale=1.0, gamma=1.0, noise=0.0
-)
+STILL = dataclasses.replace(NO_AUGMENTATION, window=65, centred_share=1.0)
 CENTRE = (50.0, 70.0)
 
 
@@ -41,7 +40,11 @@ def labelled_disc(radius: float = 12.0) -> LabelledImage:
 
 def windows(augmentation: Augmentation = STILL, *, seed: int = 0, spacing_mm: float = 1.4) -> TrainingWindows:
     return TrainingWindows(
-        [labelled_disc()], working_spacing_mm=spacing_mm, augmentation=augmentation, seed=seed
+        [labelled_disc()],
+        working_spacing_mm=spacing_mm,
+        network=NetworkOptions(),
+        augmentation=augmentation,
+        seed=seed,
     )
 
 
@@ -65,7 +68,18 @@ def test_without_augmentation_the_window_is_the_slice_around_the_ventricle():
 
 
 @pytest.mark.parametrize(
-    "change", [{"rotation_deg": 90.0}, {"scale": 1.5}, {"shift": 0.3}, {"gamma": 2.0}, {"centred_share": 0.5}]
+    "change",
+    [
+        {"rotation_deg": 90.0},
+        {"scale": 1.5},
+        {"stretch": 1.3},
+        {"elastic": 3.0},
+        {"cavity_share": 1.0},
+        {"shift": 0.3},
+        {"gamma": 2.0},
+        {"curve": 0.5},
+        {"centred_share": 0.5},
+    ],
 )
 def test_pixels_and_label_move_together(change):
     data = windows(dataclasses.replace(STILL, **change))
@@ -94,7 +108,9 @@ def test_a_turned_window_turns_its_label_too():
         image, contour=corner, mask=mask, slice=dataclasses.replace(image.slice, pixels=pixels)
     )
     turning = dataclasses.replace(STILL, rotation_deg=180.0)
-    data = TrainingWindows([letter], working_spacing_mm=1.4, augmentation=turning, seed=0)
+    data = TrainingWindows(
+        [letter], working_spacing_mm=1.4, network=NetworkOptions(), augmentation=turning, seed=0
+    )
     for epoch in range(8):
         window, label = data[epoch, 0]
         bright = window[0] > (window.max() + window.min()) / 2
@@ -113,6 +129,24 @@ def test_windows_that_are_not_centred_reach_all_of_the_slice():
     data = windows(dataclasses.replace(STILL, centred_share=0.0))
     with_ventricle = sum(bool(data[epoch, 0][1].any()) for epoch in range(60))
     assert 5 < with_ventricle < 55
+
+
+def test_whole_slices_are_not_touched():
+    pixels, label = windows(NO_AUGMENTATION)[0, 0]
+    disc = labelled_disc()
+    whole = np.zeros((140, 140), dtype=bool)
+    whole[10:130] = disc.mask  # 120 rows in the middle of 140
+    assert np.array_equal(label[0].numpy() > 0, whole)
+    assert pixels[0, :10].abs().max() < 1e-5
+
+
+def test_noise_is_in_units_of_the_slices_deviation():
+    still, noisy = (windows(dataclasses.replace(STILL, noise=noise))[0, 0][0] for noise in (0.0, 1e-9))
+    assert torch.allclose(still, noisy)
+    deviations = [
+        (windows(dataclasses.replace(STILL, noise=0.5))[epoch, 0][0] - still).std() for epoch in range(20)
+    ]
+    assert 0.3 < max(deviations) <= 0.51
 
 
 def test_a_slice_is_normalised_whole_and_then_cut():
