@@ -4,9 +4,11 @@ LvsegError
 +-- InputError          the caller can fix it: a file, a field or an option (exit code 2)
 |   +-- DicomError
 |   +-- ContourError
+|   +-- LabelError
 |   +-- DatasetError
 |   +-- OptionError
 |   +-- RunError
+|   +-- WeightsError
 |   +-- BundleError
 +-- OperationError      it failed at run time: a port, a server, an engine (exit code 1)
     +-- EngineError
@@ -47,6 +49,10 @@ class ContourError(InputError):
     """A contour that is malformed or does not fit its slice."""
 
 
+class LabelError(InputError):
+    """A mask, SEG or NIfTI file that cannot be used as a label, or as the image of one."""
+
+
 class DatasetError(InputError):
     """Folders of images and contours that give no usable data set."""
 
@@ -57,6 +63,21 @@ class OptionError(InputError):
 
 class RunError(InputError):
     """A folder that is not a training run, or a broken one."""
+
+
+class WeightsError(InputError):
+    """A file of pretrained weights that is broken, or holds another network's.
+
+    Args:
+        message: One line for a person.
+        reason: As for every :class:`InputError`.
+        field: As for every :class:`InputError`.
+        table: Lines that show layer by layer what the file holds and what the model wants; may be empty.
+    """
+
+    def __init__(self, message: str, *, reason: str, field: str = "--pretrained", table: str = "") -> None:
+        super().__init__(message, reason=reason, field=field)
+        self.table = table
 
 
 class BundleError(InputError):

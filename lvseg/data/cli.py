@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from lvseg.cli import Command, progress
+from lvseg.data.labelled import LabelledImage, Problem, Sample, load_all
 from lvseg.data.layout import case_order
 from lvseg.data.pairs import PAIRS_FILE, write_pairs
-from lvseg.data.split import Split, choose_split
+from lvseg.data.sources import LABEL_FORMATS, index_labels
+from lvseg.data.split import Split, check_patients_apart, choose_split
 from lvseg.data.summary import Summary, summarise
-from lvseg.data.sunnybrook import LabelledImage, LabelledSlice, Problem, index_sunnybrook, load_all
 from lvseg.folders import check_free, new_folder
 
 _LAB_PERCENT = 10.0
@@ -31,14 +32,28 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     "--images",
     type=_FOLDER,
     required=True,
-    help="Folder with the DICOM images: the whole download or any part of it, such as challenge_training "
+    help="Folder with the images: the whole download or any part of it, such as challenge_training "
     "or SCD_IMAGES_01.",
 )
 @click.option(
     "--contours",
     type=_FOLDER,
     required=True,
-    help="Folder with the experts' contours; may be the same as --images.",
+    help="Folder with the experts' contours, or with labels of another --label-format; may be the same as "
+    "--images.",
+)
+@click.option(
+    "--label-format",
+    type=click.Choice(list(LABEL_FORMATS)),
+    default="contours",
+    show_default=True,
+    help="Sunnybrook's contours, PNG, BMP or TIFF masks beside DICOM, DICOM SEG objects, or NIfTI pairs.",
+)
+@click.option(
+    "--label",
+    type=click.IntRange(1),
+    metavar="NUMBER",
+    help="The ventricle's value in masks and NIfTI labels (3 in ACDC's), or the number of its segment.",
 )
 @click.option(
     "--validate",
@@ -74,6 +89,8 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 def main(
     images: Path,
     contours: Path,
+    label_format: str,
+    label: int | None,
     patients: tuple[str, ...],
     validation_percent: float | None,
     seed: int,
@@ -82,21 +99,22 @@ def main(
     strict: bool,
     overwrite: bool,
 ) -> None:
-    """Show what a folder of Sunnybrook images and contours holds, as a training would use it.
+    """Show what a folder of images and contours holds, as a training would use it.
 
-    Both layouts of the data are understood, that of the 2009 challenge and that of the Cardiac Atlas
-    Project; series and contours are found by walking through the folders. Prints how many slices go to
-    training and to validation, what each patient brings, and every contour that cannot be used, with the
-    reason.
+    Both layouts of the Sunnybrook data are understood, that of the 2009 challenge and that of the Cardiac
+    Atlas Project, and labels of other kinds; all are found by walking through the folders. Prints how many
+    slices go to training and to validation, what each patient brings, and every contour or label that cannot
+    be used, with the reason.
 
     \b
     Examples:
       lvseg-data --images sunnybrook --contours sunnybrook --validate SC-HF-I-5
       lvseg-data --images sunnybrook --contours sunnybrook --out pairs
+      lvseg-data --images acdc/training --contours acdc/training --label-format nifti --label 3
     """  # noqa: D301 - click's own mark for text that it shall not fold
     if out is not None:
         check_free(out, signature=PAIRS_FILE, overwrite=overwrite)
-    index = index_sunnybrook(images, contours, strict=strict)
+    index = index_labels(images, contours, label_format, label=label, strict=strict)
     chosen, rule = _split(index.samples, patients, validation_percent, seed)
     with progress() as bar:
         loaded = load_all(index.samples, bar, strict=strict)
@@ -105,11 +123,15 @@ def main(
         tuple(image for image in loaded.images if image.name not in held_out),
         tuple(image for image in loaded.images if image.name in held_out),
     )
+    if patients:
+        check_patients_apart(split)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     console.print(_split_table(split, rule))
     for table in _patient_tables(loaded.images, split):
         console.print(table)
     console.print(_LEGEND)
+    if index.empty:
+        console.print(f"Slices whose label marks no ventricle, not used: {index.empty}")
     _print_problems(console, (*index.problems, *loaded.problems))
     if out is not None:
         with new_folder(out, signature=PAIRS_FILE, overwrite=overwrite) as folder:
@@ -122,8 +144,8 @@ def main(
 
 
 def _split(
-    samples: Sequence[LabelledSlice], patients: Sequence[str], percent: float | None, seed: int
-) -> tuple[Split[LabelledSlice], str]:
+    samples: Sequence[Sample], patients: Sequence[str], percent: float | None, seed: int
+) -> tuple[Split[Sample], str]:
     """Return the split that the options ask for, or else the lab's, and its rule in words."""
     if not patients and percent is None:
         if len(samples) * _LAB_PERCENT < 100:
@@ -207,8 +229,8 @@ def _range(low: float, high: float, *, digits: int) -> str:
 def _print_problems(console: Console, problems: Sequence[Problem]) -> None:
     """Print one unbroken line a problem, so that names can be searched and copied."""
     if not problems:
-        console.print("Every contour can be used.")
+        console.print("Every label can be used.")
         return
-    console.print(f"Contours left out: {len(problems)}")
+    console.print(f"Labels left out: {len(problems)}")
     for problem in problems:
         console.print(f"  {problem.reason}  {problem.message}", soft_wrap=True, markup=False)

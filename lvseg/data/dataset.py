@@ -20,7 +20,7 @@ from lvseg.data.placement import place_window
 from lvseg.data.sunnybrook import LabelledImage
 from lvseg.models.normalise import Normalise
 from lvseg.models.options import NetworkOptions
-from lvseg.resample import to_working
+from lvseg.resample import mask_from_working, to_working
 
 
 def contour_on_grid(contour: Points, shape: Sequence[int], grid_shape: Sequence[int]) -> Points:
@@ -42,7 +42,11 @@ class _WorkingSlice:
     def of(cls, image: LabelledImage, working_spacing_mm: float) -> Self:
         pixels = to_working(image.slice.pixels, image.slice.pixel_spacing, working_spacing_mm)
         contour = contour_on_grid(image.contour, image.slice.pixels.shape, pixels.shape)
-        return cls(pixels, contour_to_mask(contour, pixels.shape), Cavity.of(contour))
+        if np.array_equal(image.mask, contour_to_mask(image.contour, image.mask.shape)):
+            mask = contour_to_mask(contour, pixels.shape)
+        else:  # a label of several parts, or with holes, is more than its outline
+            mask = mask_from_working(image.mask.astype(np.float32), pixels.shape)
+        return cls(pixels, mask, Cavity.of(contour))
 
 
 def _sample(image: Tensor, places: tuple[Places, Places]) -> Tensor:
@@ -111,7 +115,8 @@ class TrainingWindows(Dataset[tuple[Tensor, Tensor]]):
     def _places(self, slice_: _WorkingSlice, random: np.random.Generator) -> tuple[Places, Places]:
         """Draw where in a slice the pixels of a window lie: rows and columns, each (S, S)."""
         options = self._augmentation
-        places = place_window(slice_.mask, random, options, side=self._side)
+        ventricle = slice_.cavity.centre[::-1]
+        places = place_window(slice_.mask.shape, ventricle, random, options, side=self._side)
         if random.random() < options.cavity_share:
             places = deform_cavity(
                 places, slice_.cavity, random, options, working_spacing_mm=self._working_spacing_mm
@@ -122,21 +127,51 @@ class TrainingWindows(Dataset[tuple[Tensor, Tensor]]):
 class EpochSampler(Sampler[tuple[int, int]]):
     """Draw every sample once an epoch, in an order that is a function of seed and epoch alone.
 
-    Lightning calls :meth:`set_epoch` before each epoch, after a resumption too.
+    Of several processes each draws its own part of every batch, in their order, so that the parts together
+    are the batch that one process would draw. Where the last batch cannot be shared evenly, its last sample
+    is drawn more than once, and those beyond the batch's length are not to count.
+
+    Lightning calls :meth:`set_epoch` before each epoch.
+
+    Args:
+        length: Number of samples.
+        seed: Of the order.
+        batch_size: Samples a batch, over all processes, of which it is a multiple.
+        processes: Number of processes.
+        rank: This process's number, from 0.
     """
 
-    def __init__(self, length: int, *, seed: int) -> None:
+    def __init__(
+        self, length: int, *, seed: int, batch_size: int = 1, processes: int = 1, rank: int = 0
+    ) -> None:
         self._length = length
         self._seed = seed
-        self._epoch = 0
+        self._batch_size = batch_size
+        self._processes = processes
+        self._rank = rank
+        self.epoch = 0
+        """The epoch, from 0, that the next iteration draws."""
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration draws."""
-        self._epoch = epoch
+        self.epoch = epoch
+
+    def batches(self) -> Iterator[list[int]]:
+        """Yield the samples of the epoch's batches, each over all processes."""
+        order = np.random.default_rng((self._seed, self.epoch)).permutation(self._length).tolist()
+        return (order[start : start + self._batch_size] for start in range(0, self._length, self._batch_size))
 
     def __len__(self) -> int:
-        return self._length
+        full, rest = divmod(self._length, self._batch_size)
+        return full * self._share(self._batch_size) + self._share(rest)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng((self._seed, self._epoch)).permutation(self._length)
-        return ((self._epoch, int(sample)) for sample in order)
+        epoch = self.epoch
+        for batch in self.batches():
+            share = self._share(len(batch))
+            padded = batch + batch[-1:] * (share * self._processes - len(batch))
+            for sample in padded[self._rank * share : (self._rank + 1) * share]:
+                yield epoch, sample
+
+    def _share(self, length: int) -> int:
+        return -(-length // self._processes)

@@ -1,5 +1,6 @@
 """Find files below folders: the same ones in the same order on every file system."""
 
+import filecmp
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -48,6 +49,31 @@ def looks_like_dicom(path: Path) -> bool:
         return True
     with path.open("rb") as file:
         return file.read(_PREAMBLE_BYTES + len(_MAGIC))[_PREAMBLE_BYTES:] == _MAGIC
+
+
+def distinct(paths: Iterable[Path]) -> list[Path]:
+    """Return the paths in order, without those whose file has the content of one before."""
+    found: list[Path] = []
+    for path in sorted(paths):
+        if not any(filecmp.cmp(path, other, shallow=False) for other in found):
+            found.append(path)
+    return found
+
+
+def files_below(folder: Path, option: str) -> tuple[Path, ...]:
+    """Return every file below a folder that an option names.
+
+    Raises:
+        DatasetError: If there is no such folder.
+        OSError: If a folder cannot be listed.
+    """
+    if not folder.is_dir():
+        raise DatasetError(
+            f"{folder}: no such folder; {option} names the folder that holds the {option.removeprefix('--')}",
+            reason="NO_SUCH_FOLDER",
+            field=option,
+        )
+    return tuple(walk_files(folder))
 
 
 def find_dicom(paths: Iterable[Path]) -> list[Path]:

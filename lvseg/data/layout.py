@@ -83,8 +83,14 @@ def _case_of_contour(path: Path) -> str | None:
     for folder in folders:
         if folder.name.lower() == _EXPERT_FOLDER:
             return case_name(folder.parent.name) or None
-    names = (case_name(folder.name) for folder in folders)
-    return next((name for name in names if _SUNNYBROOK_CASE.fullmatch(name)), None)
+    named = case_folder(path)
+    return case_name(named.name) if named else None
+
+
+def case_folder(path: Path) -> Path | None:
+    """Return the nearest folder above a file, however far up, that is named as Sunnybrook names its cases."""
+    folders = path.absolute().parents
+    return next((folder for folder in folders if _SUNNYBROOK_CASE.fullmatch(case_name(folder.name))), None)
 
 
 def image_files(files: Iterable[Path], cases: Collection[str], table: Mapping[str, str]) -> list[ImageFile]:

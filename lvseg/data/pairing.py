@@ -1,12 +1,16 @@
 """Which image each contour was drawn on."""
 
-import filecmp
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvseg.contour import contour_to_mask, read_contour
+from lvseg.data.files import distinct
+from lvseg.data.labelled import Index, LabelledImage, Problem
 from lvseg.data.layout import ContourFile, ImageFile, case_order
+from lvseg.dicom import read_slice
+from lvseg.errors import ContourError
 
 
 @dataclass(frozen=True)
@@ -31,29 +35,32 @@ class LabelledSlice:
         """Patient and number, such as ``SC-HF-I-5/0027``: unique in an index."""
         return f"{self.patient}/{self.number:04d}"
 
+    @property
+    def label(self) -> Path:
+        """The i-contour."""
+        return self.contour
 
-@dataclass(frozen=True)
-class Problem:
-    """A contour that cannot be used, and why."""
+    def load(self) -> LabelledImage:
+        """Decode the image and the i-contour.
 
-    contour: Path
-    reason: str
-    """A stable word: ``NO_CASE``, ``NO_IMAGE``, ``TWO_IMAGES``, ``TWO_CONTOURS``, ``EMPTY_MASK``, or the
-    reason of the error that reading the image or the contour raised."""
-    message: str
-    """One line that names the contour and says what was found and what was expected."""
+        Raises:
+            DicomError: If the image cannot be read as a slice.
+            ContourError: If the contour is malformed, reaches outside the image or encloses no pixel.
+        """
+        slice_ = read_slice(self.image)
+        contour = read_contour(self.contour)
+        rows, columns = slice_.pixels.shape
+        mask = contour_to_mask(contour, (rows, columns), name=str(self.contour))
+        if not mask.any():
+            raise ContourError(
+                f"{self.contour}: encloses the centre of no pixel, expected one at least",
+                reason="EMPTY_MASK",
+                field="contour",
+            )
+        return LabelledImage(self, slice_, contour, mask)
 
 
-@dataclass(frozen=True)
-class Index:
-    """What a walk through the folders found."""
-
-    samples: tuple[LabelledSlice, ...]
-    """Sorted by patient, then number."""
-    problems: tuple[Problem, ...]
-
-
-def pair(contours: Iterable[ContourFile], images: Iterable[ImageFile], folder: Path) -> Index:
+def pair(contours: Iterable[ContourFile], images: Iterable[ImageFile], folder: Path) -> Index[LabelledSlice]:
     """Pair every i-contour with its image: that of its case and number.
 
     Where several images have them:
@@ -87,18 +94,16 @@ def pair(contours: Iterable[ContourFile], images: Iterable[ImageFile], folder: P
 
 def _pair_case(
     case: str, contours: Sequence[ContourFile], images: Sequence[ImageFile], folder: Path
-) -> Index:
+) -> Index[LabelledSlice]:
     candidates = _contoured_series(images, max(contour.number for contour in contours))
     samples: list[LabelledSlice] = []
     problems: list[Problem] = []
     for number in sorted({contour.number for contour in contours if contour.kind == "i"}):
         inner, outer = (
-            _distinct(
-                contour.path for contour in contours if (contour.number, contour.kind) == (number, kind)
-            )
+            distinct(contour.path for contour in contours if (contour.number, contour.kind) == (number, kind))
             for kind in "io"
         )
-        found = _distinct(image.path for image in candidates if image.number == number)
+        found = distinct(image.path for image in candidates if image.number == number)
         problems += [_two_contours(paths) for paths in (inner, outer) if len(paths) > 1]
         if len(inner) > 1:
             continue
@@ -126,15 +131,6 @@ def _contoured_series(images: Sequence[ImageFile], highest: int) -> Sequence[Ima
         if max(numbers) < highest and numbers == set(range(1, max(numbers) + 1))
     }
     return [image for image in images if image.series not in too_short]
-
-
-def _distinct(paths: Iterable[Path]) -> list[Path]:
-    """Return the paths in order, without those whose file has the content of one before."""
-    distinct: list[Path] = []
-    for path in sorted(paths):
-        if not any(filecmp.cmp(path, other, shallow=False) for other in distinct):
-            distinct.append(path)
-    return distinct
 
 
 def _no_case(contour: ContourFile) -> Problem:

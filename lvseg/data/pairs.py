@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from lvseg.data.labelled import LabelledImage
 from lvseg.data.layout import case_order
 from lvseg.data.split import Split
-from lvseg.data.sunnybrook import LabelledImage
 from lvseg.overlay import overlay
 
 PAIRS_FILE = "pairs.csv"
@@ -21,7 +21,7 @@ _COLUMNS = (
     "number",
     "set",
     "image",
-    "contour",
+    "label",
     "epicardium",
     "rows",
     "columns",
@@ -50,7 +50,7 @@ def write_pairs(folder: Path, split: Split[LabelledImage], *, pictures: int) -> 
     part_of = {image.name: "training" for image in split.training}
     images = sorted(
         (*split.training, *split.validation),
-        key=lambda image: (case_order(image.patient), image.sample.number),
+        key=lambda image: (case_order(image.patient), image.sample.number, image.name),
     )
     with (folder / PAIRS_FILE).open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
@@ -73,7 +73,7 @@ def _row(image: LabelledImage, part: str) -> tuple[object, ...]:
         image.sample.number,
         part,
         image.sample.image,
-        image.sample.contour,
+        image.sample.label,
         image.sample.epicardium,
         rows,
         columns,

@@ -1,7 +1,6 @@
 """Where in a slice a training window lies: its place, turn, size and bends."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lvseg.data.augmentation import Augmentation
 from lvseg.data.cavity import Places
@@ -11,17 +10,23 @@ _ELASTIC_CELLS = 5
 
 
 def place_window(
-    mask: NDArray[np.bool_], random: np.random.Generator, options: Augmentation, *, side: int
+    shape: tuple[int, ...],
+    ventricle: Places,
+    random: np.random.Generator,
+    options: Augmentation,
+    *,
+    side: int,
 ) -> tuple[Places, Places]:
     """Draw the rows and columns of a slice, each (side, side), at which the pixels of a window lie.
 
     Args:
-        mask: The slice's, (rows, columns).
+        shape: The slice's, (rows, columns).
+        ventricle: The (row, column) of its middle.
         random: What draws.
         options: ``window`` ``None`` puts the slice's middle into the window's.
         side: Of the window, in pixels.
     """
-    centre = _centre(mask, random, options, side)
+    centre = _centre(shape, ventricle, random, options, side)
     angle = np.deg2rad(random.uniform(-options.rotation_deg, options.rotation_deg))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     stretch = np.diag([between(random, options.stretch), between(random, options.stretch)])
@@ -37,16 +42,16 @@ def place_window(
 
 
 def _centre(
-    mask: NDArray[np.bool_], random: np.random.Generator, options: Augmentation, side: int
-) -> NDArray[np.float64]:
+    shape: tuple[int, ...], ventricle: Places, random: np.random.Generator, options: Augmentation, side: int
+) -> Places:
     """Draw the (row, column) of the slice at which the window's middle lies."""
-    centre: NDArray[np.float64]
+    centre: Places
     if options.window is None:
-        shape = np.array(mask.shape)
-        centre = (shape - 1 + (side - shape) % 2) / 2  # pixel on pixel, for odd and even sides
+        extent = np.array(shape)
+        centre = (extent - 1 + (side - extent) % 2) / 2  # pixel on pixel, for odd and even sides
     elif random.random() < options.centred_share:
         reach = options.shift * options.window
-        centre = np.argwhere(mask).mean(axis=0) + random.uniform(-reach, reach, size=2)
+        centre = ventricle + random.uniform(-reach, reach, size=2)
     else:
-        centre = random.uniform((0, 0), mask.shape)
+        centre = random.uniform((0, 0), shape)
     return centre

@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
+from lvseg.data.labelled import LabelledImage
 from lvseg.data.layout import case_name, case_order
 from lvseg.errors import DatasetError, OptionError
 
@@ -29,10 +30,52 @@ S = TypeVar("S", bound=Sample)
 
 @dataclass(frozen=True)
 class Split(Generic[S]):
-    """Two disjoint parts of a data set, each in the order of the whole."""
+    """Two disjoint parts of a data set, each in the order of the whole.
+
+    Raises:
+        DatasetError: ``SLICE_IN_BOTH``, if they are not disjoint.
+    """
 
     training: tuple[S, ...]
     validation: tuple[S, ...]
+
+    def __post_init__(self) -> None:
+        trained = {sample.name for sample in self.training}
+        twice = next((sample.name for sample in self.validation if sample.name in trained), None)
+        if twice is not None:
+            raise DatasetError(
+                f"{twice} is for training and for validation; expected each slice on one side",
+                reason="SLICE_IN_BOTH",
+                field="--validate",
+            )
+
+
+def check_patients_apart(split: Split[LabelledImage]) -> None:
+    """Check that nobody stands on both sides of a split: by name, or under two names by one DICOM study.
+
+    For splits that claim to be by patient; :func:`split_by_percent` makes none of these.
+
+    Raises:
+        DatasetError: ``PATIENT_IN_BOTH``; the message has the names of the slices and no identifier of a file.
+    """
+    trained = {image.patient: image for image in split.training}
+    trained_studies = {image.slice.study_instance_uid: image for image in split.training}
+    for image in split.validation:
+        study = image.slice.study_instance_uid
+        if image.patient in trained:
+            raise _in_both(f"{image.patient} is on both sides of the split", trained[image.patient], image)
+        if study and study in trained_studies:
+            other = trained_studies[study]
+            named = f"{other.patient} and {image.patient} are of one study, so one patient under two names"
+            raise _in_both(named, other, image)
+
+
+def _in_both(found: str, training: LabelledImage, validation: LabelledImage) -> DatasetError:
+    return DatasetError(
+        f"{found} ({training.name} for training, {validation.name} for validation); keep all of a patient on one side",
+        reason="PATIENT_IN_BOTH",
+        field="--validate",
+    )
 
 
 def choose_split(
@@ -67,24 +110,28 @@ def split_by_patient(samples: Sequence[S], patients: Iterable[str]) -> Split[S]:
 
     Args:
         samples: The data set.
-        patients: Cases to validate on; ``SC-HF-I-05`` names the same as ``SC-HF-I-5``.
+        patients: Patients to validate on; ``SC-HF-I-05`` names the same as ``SC-HF-I-5``.
 
     Raises:
         OptionError: If a patient is not in the data set.
         DatasetError: If nothing is left to train or to validate on.
     """
-    known = {sample.patient for sample in samples}
-    chosen = set()
+    known = dict.fromkeys(sample.patient for sample in samples)
+    chosen: set[str] = set()
     for patient in patients:
-        case = case_name(patient)
-        if case not in known:
+        meant = (
+            {patient}
+            if patient in known
+            else {name for name in known if case_name(name) == case_name(patient)}
+        )
+        if len(meant) != 1:
             raise OptionError(
                 f"no patient {patient} in the data set; it has {', '.join(sorted(known, key=case_order))}",
                 reason="UNKNOWN_PATIENT",
                 field="--validate",
                 expected=", ".join(sorted(known, key=case_order)),
             )
-        chosen.add(case)
+        chosen |= meant
     return _divide(samples, {sample.name for sample in samples if sample.patient in chosen})
 
 
@@ -127,7 +174,7 @@ def _divide(samples: Sequence[S], validation: set[str]) -> Split[S]:
     for part, name in ((split.training, "train"), (split.validation, "validate")):
         if not part:
             raise DatasetError(
-                f"the split leaves nothing to {name} on: {len(split.training)} contours for training, "
+                f"the split leaves nothing to {name} on: {len(split.training)} labelled slices for training, "
                 f"{len(split.validation)} for validation; choose other patients or another share",
                 reason="EMPTY_SPLIT",
                 field="--validate",

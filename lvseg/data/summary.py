@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lvseg.data.sunnybrook import LabelledImage
+from lvseg.data.labelled import LabelledImage
 
 
 @dataclass(frozen=True, kw_only=True)

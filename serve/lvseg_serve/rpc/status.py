@@ -24,11 +24,13 @@ from lvseg.errors import (
     DicomError,
     EngineError,
     InputError,
+    LabelError,
     LvsegError,
     OperationError,
     OptionError,
     RunError,
     ServerError,
+    WeightsError,
 )
 
 DOMAIN = "lvseg"
@@ -41,7 +43,9 @@ STATUS: dict[type[LvsegError], grpc.StatusCode] = {
     # Files of the server's own: no caller can mend them.
     BundleError: grpc.StatusCode.INTERNAL,
     DatasetError: grpc.StatusCode.INTERNAL,
+    LabelError: grpc.StatusCode.INTERNAL,
     RunError: grpc.StatusCode.INTERNAL,
+    WeightsError: grpc.StatusCode.INTERNAL,
     OperationError: grpc.StatusCode.INTERNAL,
     EngineError: grpc.StatusCode.INTERNAL,
     ServerError: grpc.StatusCode.INTERNAL,

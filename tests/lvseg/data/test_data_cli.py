@@ -1,5 +1,6 @@
 import csv
 
+import pydicom
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -57,7 +58,7 @@ def test_a_contour_that_cannot_be_used_is_printed_with_its_whole_name(patients):
     lonely = patients.contour("SC-N-3", 160)
     result = run(patients.root)
     assert result.exit_code == 0
-    assert "Contours left out: 1" in result.stdout
+    assert "Labels left out: 1" in result.stdout
     assert f"NO_IMAGE  {lonely}" in result.stdout
 
 
@@ -147,6 +148,17 @@ def test_a_wrong_option_is_one_line_and_exit_code_2(patients, options, message):
     assert message in result.stderr
 
 
+def test_a_patient_that_stands_on_both_sides_under_two_names_is_refused(patients):
+    for path in ("SC-N-2/IM-0004-0027.dcm", "SC-N-3/IM-0004-0020.dcm"):
+        image = pydicom.dcmread(patients.root / "images" / path)
+        image.StudyInstanceUID = "1.2.77"
+        image.save_as(patients.root / "images" / path)
+    result = run(patients.root, "--validate", "SC-N-3")
+    assert result.exit_code == 2
+    assert "SC-N-2 and SC-N-3 are of one study" in result.stderr
+    assert run(patients.root, "--validation-percent", 40).exit_code == 0
+
+
 def test_strict_refuses_a_data_set_with_a_problem(patients):
     patients.contour("SC-N-3", 160)
     result = run(patients.root, "--strict")
@@ -175,4 +187,4 @@ def test_the_real_patients_come_out_as_published(sunnybrook):
     counts, measures = rows(result.stdout, "all")
     assert counts[:4] == ["56", "18", "37", "37"]
     assert measures[-4:] == ["1.98", "0.13", "to", "3.71"]
-    assert "Every contour can be used." in result.stdout
+    assert "Every label can be used." in result.stdout

@@ -32,7 +32,7 @@ def test_lvseg_data_takes_the_folders_that_it_names(tmp_path: Path) -> None:
     result = CliRunner().invoke(data, [*command.split(), "--validate", "SC-PH-02"])
 
     assert result.exit_code == 0
-    assert "Every contour can be used" in result.stdout
+    assert "Every label can be used" in result.stdout
 
 
 def test_all_phases_writes_every_frame(tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ def test_strict_refuses_a_data_set_with_a_problem(tree):
     tree.challenge("SC-N-2", 20)
     tree.contour("SC-N-2", 27)
     with pytest.raises(
-        DatasetError, match=r"1 of 2 contours cannot be used, the first: .*0027-icontour"
+        DatasetError, match=r"1 of 2 labels cannot be used, the first: .*0027-icontour"
     ) as caught:
         index(tree, strict=True)
     assert caught.value.reason == "NO_IMAGE"
@@ -362,14 +362,14 @@ def test_one_contour_alone_raises_what_is_wrong_with_it(tree):
 def test_strict_refuses_a_slice_that_cannot_be_read(tree):
     tree.challenge("SC-N-2", 20, 27)
     tree.contour("SC-N-2", 27, text="")
-    with pytest.raises(DatasetError, match="1 of 2 contours cannot be used"):
+    with pytest.raises(DatasetError, match="1 of 2 labels cannot be used"):
         load_all(index(tree).samples, strict=True)
 
 
 def test_a_data_set_of_which_nothing_can_be_read_is_refused(tree):
     tree.challenge("SC-N-2", 20)
     tree.contour("SC-N-2", 20, text="")
-    with pytest.raises(DatasetError, match="1 of 1 contours cannot be used"):
+    with pytest.raises(DatasetError, match="1 of 1 labels cannot be used"):
         load_all(index(tree).samples)
 
 
@@ -380,6 +380,35 @@ def test_loading_in_one_go_reports_the_problems_of_both_steps(tree):
     loaded = load_sunnybrook(tree.root / "images", tree.root / "contours")
     assert [image.name for image in loaded.images] == ["SC-N-2/0020"]
     assert [problem.reason for problem in loaded.problems] == ["NO_IMAGE", "TOO_FEW_POINTS"]
+
+
+# The outer contour
+
+
+def test_the_o_contour_comes_with_its_slice(tree):
+    tree.challenge("SC-N-2", 20, 27)
+    tree.contour("SC-N-2", 20, "o", text="1 1\n6 1\n6 6\n1 6\n")
+    first, second = load_all(index(tree).samples).images
+    np.testing.assert_array_equal(first.outer, [(1, 1), (6, 1), (6, 6), (1, 6)])
+    assert second.outer is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("1 1\n6 1\n60 60\n", "OUTSIDE_IMAGE"), ("1 1\n", "TOO_FEW_POINTS")]
+)
+def test_an_o_contour_that_cannot_be_used_is_named_and_its_slice_stays(tree, text, reason):
+    tree.challenge("SC-N-2", 20)
+    outer = tree.contour("SC-N-2", 20, "o", text=text)
+    loaded = load_all(index(tree).samples)
+    assert [(image.name, image.outer) for image in loaded.images] == [("SC-N-2/0020", None)]
+    assert [(problem.contour, problem.reason) for problem in loaded.problems] == [(outer, reason)]
+
+
+def test_strict_refuses_an_o_contour_that_cannot_be_used(tree):
+    tree.challenge("SC-N-2", 20)
+    tree.contour("SC-N-2", 20, "o", text="1 1\n")
+    with pytest.raises(DatasetError, match="1 of 1 labels cannot be used"):
+        load_all(index(tree).samples, strict=True)
 
 
 # The real patients
