@@ -9,13 +9,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from lvseg.errors import LvsegError
+from lvseg.errors import LvsegError, WeightsError
 
 console = Console(stderr=True)
 
 
 class Command(click.Command):
-    """A click command whose errors are one line: exit code 2 for what the user must change, 1 for the rest."""
+    """A click command whose errors end in one line: exit code 2 for what the user must change, 1 for the rest."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -43,6 +43,8 @@ class Command(click.Command):
         except click.ClickException as error:
             _fail(error.format_message(), error.exit_code)
         except LvsegError as error:
+            if isinstance(error, WeightsError) and error.table:
+                click.echo(error.table, err=True)
             _fail(str(error), error.exit_code)
         except OSError as error:
             named = f"{error.filename}: " if error.filename else ""

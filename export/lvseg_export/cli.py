@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from lvseg.cli import Command, console, notice
+from lvseg.data.sources import index_labels
 from lvseg.data.sunnybrook import index_sunnybrook
 from lvseg.dicom import Slice, read_slice
 from lvseg.errors import DatasetError, OptionError
@@ -70,7 +71,9 @@ def _validation_slices(run: TrainedRun) -> list[Slice]:
     """Return the run's validation slices; those that lie no longer where they did are told."""
     options, wanted = run.record.options, set(run.record.validation)
     try:
-        samples = index_sunnybrook(Path(options.images), Path(options.contours)).samples
+        samples = index_labels(
+            Path(options.images), Path(options.contours), options.label_format, label=options.label
+        ).samples
     except DatasetError:
         samples = ()
     found = [sample for sample in samples if sample.name in wanted]
@@ -80,4 +83,4 @@ def _validation_slices(run: TrainedRun) -> list[Slice]:
             f"{len(wanted) - len(found)} of the run's {len(wanted)} validation slices are not in {options.images} any "
             f"more: {instead} phantoms; pass --images and --contours to check on other real slices",
         )
-    return [read_slice(sample.image) for sample in found]
+    return [sample.load().slice for sample in found]

@@ -12,6 +12,7 @@ import onnx
 import torch
 
 from lvseg.models import SegmentationModel
+from lvseg.models.folding import fold_planes
 from lvseg_export.graph import ServedModel
 
 OPSET = 20
@@ -32,7 +33,8 @@ def write_onnx(model: SegmentationModel, path: Path) -> None:
     """Write a model as an ONNX graph of the bundle's contract, weights inside.
 
     Input ``pixels`` float32 (batch, 1, height, width) of any size; outputs ``mask`` uint8 and
-    ``probability`` float32, both (batch, height, width). Normalisation and decision are in the graph.
+    ``probability`` float32, both (batch, height, width). Normalisation and decision are in the graph;
+    planes that hold the same values are folded into one.
     """
     batch = torch.export.Dim("batch", min=1)
     height = torch.export.Dim("height", min=SMALLEST_SIDE, max=LARGEST_SIDE)
@@ -41,7 +43,7 @@ def write_onnx(model: SegmentationModel, path: Path) -> None:
     example = torch.rand(2, 1, 93, 107)
     with _quiet_exporter():
         program = torch.onnx.export(
-            ServedModel(model).eval(),
+            ServedModel(fold_planes(model)).eval(),
             (example,),
             dynamo=True,
             input_names=["pixels"],

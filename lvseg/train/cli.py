@@ -1,159 +1,59 @@
 """The command lvseg-train."""
 
-import dataclasses
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
-import torch
 from click.core import ParameterSource
 
 from lvseg.cli import Command
-from lvseg.data.augmentation import Augmentation
 from lvseg.errors import OptionError
 from lvseg.folders import check_free, remove_former
-from lvseg.models import ARCHITECTURES, NetworkOptions
-from lvseg.models.options import Norm, Padding, Upsampling
-from lvseg.train.options import FROM_SCRATCH, OPTIONS_FILE, RunRecord, TrainOptions
-from lvseg.train.report import write_report
-from lvseg.train.training import check_same_slices, fit, load_split, start_run
+from lvseg.train.cli_options import (
+    DATA,
+    FOLDER,
+    MACHINE,
+    NETWORK,
+    TRAINING,
+    given,
+    options,
+    recipe_table,
+    resolve,
+)
+from lvseg.train.once import train_or_go_on
+from lvseg.train.options import OPTIONS_FILE, RunRecord
+from lvseg.train.processes import join_processes, one_voice, only_first
+from lvseg.train.recipes import RECIPES
+from lvseg.train.series import SERIES_FILE, Series, leave_one_out, run_series, sweep
+from lvseg.train.training import load_images, split_images
 
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-_NETWORK = tuple(field.name for field in dataclasses.fields(NetworkOptions))
 
-
-def _default(option: str) -> str:
-    """Return the default of an option of the networks, as --help shows it."""
-    values = {model: getattr(options, option) for model, options in FROM_SCRATCH.items()}
-    if len(set(values.values())) == 1:
-        return f"  [default: {next(iter(values.values()))}]"
-    return "  [default: " + ", ".join(f"{value} for {model}" for model, value in values.items()) + "]"
+def _print_recipes(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(recipe_table())
+        context.exit()
 
 
 @click.command(cls=Command)
-@click.option(
-    "--images", type=_FOLDER, help="Folder with the DICOM files, searched with all below it. Required."
-)
-@click.option(
-    "--contours",
-    type=_FOLDER,
-    help="Folder with the expert contours (*icontour-manual.txt), searched likewise. Required.",
-)
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write. Required.")
 @click.option(
-    "--validate",
-    multiple=True,
-    metavar="PATIENT",
-    help="Keep this patient for validation; repeat the option for more. This or --validation-percent is required.",
+    "--recipe",
+    metavar="NAME",
+    help=f"How to train: {', '.join(RECIPES)}.  [default: scratch-fcn8s, or scratch-alexnet for that model]",
 )
 @click.option(
-    "--validation-percent",
-    type=click.FloatRange(0, 100, min_open=True, max_open=True),
-    help="Validate on a random share of the contours, whoever's they are: flatters.",
+    "--list-recipes",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_recipes,
+    help="Print what each recipe is for, and exit.",
 )
-@click.option("--strict", is_flag=True, help="Refuse data of which any contour cannot be used.")
+@click.option("--like", type=FOLDER, metavar="RUN", help="Take every option that is not given from this run.")
+@options(DATA, NETWORK, TRAINING, MACHINE)
 @click.option(
-    "--model",
-    type=click.Choice(list(ARCHITECTURES)),
-    default=TrainOptions.model,
-    show_default=True,
-    help="The network.",
-)
-@click.option(
-    "--width", type=float, help="Channels of its trunk, as a share of the published." + _default("width")
-)
-@click.option(
-    "--fc-channels", type=int, help="Channels of fc6 and fc7; published: 4096." + _default("fc_channels")
-)
-@click.option(
-    "--norm",
-    type=click.Choice(get_args(Norm)),
-    help="Normalisation layers; published: none." + _default("norm"),
-)
-@click.option(
-    "--padding",
-    type=click.Choice(get_args(Padding)),
-    help="lab: 100 pixels around the slice, as published; same: none, a third of the work."
-    + _default("padding"),
-)
-@click.option(
-    "--upsampling",
-    type=click.Choice(get_args(Upsampling)),
-    help="Of the scores; published: fixed, bilinear." + _default("upsampling"),
-)
-@click.option("--dropout", type=float, help="In fc6 and fc7; published: 0.5." + _default("dropout"))
-@click.option("--input-channels", type=int, help="3 repeats the slice." + _default("input_channels"))
-@click.option(
-    "--epochs",
-    type=click.IntRange(1),
-    default=TrainOptions.epochs,
-    show_default=True,
-    help="Times through the data.",
-)
-@click.option(
-    "--batch-size",
-    type=click.IntRange(1),
-    default=TrainOptions.batch_size,
-    show_default=True,
-    help="Windows a step.",
-)
-@click.option(
-    "--learning-rate",
-    type=click.FloatRange(0, min_open=True),
-    default=TrainOptions.learning_rate,
-    show_default=True,
-    help="Peak of the one-cycle schedule.",
-)
-@click.option(
-    "--weight-decay",
-    type=click.FloatRange(0),
-    default=TrainOptions.weight_decay,
-    show_default=True,
-    help="Of AdamW.",
-)
-@click.option(
-    "--validation-interval",
-    type=click.IntRange(1),
-    default=TrainOptions.validation_interval,
-    show_default=True,
-    help="Epochs between validations; it has to divide --epochs.",
-)
-@click.option(
-    "--window",
-    type=click.IntRange(64),
-    default=Augmentation().window,
-    show_default=True,
-    help="Side of the training windows, in pixels of the working grid.",
-)
-@click.option(
-    "--working-spacing",
-    "working_spacing_mm",
-    type=click.FloatRange(0.2, 5),
-    metavar="MM",
-    help="Pixel spacing that the network sees.  [default: median of the training slices]",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=TrainOptions.seed,
-    show_default=True,
-    help="Of weights, order and augmentation.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]),
-    default=TrainOptions.precision,
-    show_default=True,
-    help="Arithmetic of the training.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(0),
-    default=TrainOptions.workers,
-    show_default=True,
-    help="Processes that prepare windows.",
+    "--cross-validate", is_flag=True, help="Train once for each patient, who is left out; report all of them."
 )
 @click.option(
     "--threads",
@@ -163,83 +63,119 @@ def _default(option: str) -> str:
 @click.option("--overwrite", is_flag=True, help="Replace a former run in --out.")
 @click.option(
     "--resume",
-    type=_FOLDER,
+    type=FOLDER,
     metavar="RUN",
-    help="Go on with an interrupted run; its folder holds every other option.",
+    help="Go on with an interrupted run or series of runs; its folder holds every other option.",
 )
 @click.pass_context
 def main(
     context: click.Context,
     /,
     out: Path | None,
+    recipe: str | None,
+    like: Path | None,
+    cross_validate: bool,
+    threads: int | None,
     overwrite: bool,
     resume: Path | None,
-    threads: int | None,
-    **options: Any,
+    **values: Any,
 ) -> None:
-    """Train a left-ventricle segmenter on slices with expert contours.
+    """Train a left-ventricle segmenter on slices with expert labels.
 
-    Writes a run folder: options.json, checkpoints, metrics.csv, curves.png, validation.csv and
-    overlays of the validation slices. Export it with lvseg-export.
+    Writes a run folder: options.json, checkpoints, metrics.csv, report.html, validation.csv and
+    overlays of the validation slices. Export it with lvseg-export. A recipe decides what is not given.
 
     \b
     Examples:
       lvseg-train --images sunnybrook --contours sunnybrook --validate SC-HF-I-5 --out runs/a
+      lvseg-train --like runs/a --epochs 100 --out runs/b
+      lvseg-train --recipe lab-1 --images sunnybrook --contours sunnybrook --out runs/lab-1
       lvseg-train --resume runs/a
     """  # noqa: D301 - click's own mark for text that it shall not fold
-    if threads:
-        torch.set_num_threads(threads)
     started = time.monotonic()
-    if resume:
-        _refuse_options_beside_resume(context)
-        folder, record = resume, RunRecord.read(resume)
-        data = load_split(record.options)
-        check_same_slices(record, data)
+    with one_voice():
+        if resume:
+            _refuse_options_beside_resume(context)
+            folder = resume
+            _resume(resume, threads)
+        else:
+            if out is None:
+                raise click.UsageError("--out is required (or --resume RUN)")
+            folder = out
+            _start(
+                out,
+                recipe,
+                like,
+                given(values),
+                threads=threads,
+                cross_validate=cross_validate,
+                overwrite=overwrite,
+            )
+        click.echo(f"{(time.monotonic() - started) / 60:.1f} min; written to {folder}")
+
+
+def _resume(folder: Path, threads: int | None) -> None:
+    if (folder / SERIES_FILE).is_file():
+        series = Series.read(folder)
+        chosen = next(iter(series.runs.values()))
+        join_processes(chosen, threads=threads)
+        run_series(folder, series, load_images(chosen))
     else:
-        folder, chosen = _new_run(out, options)
-        check_free(folder, signature=OPTIONS_FILE, overwrite=overwrite)
-        data = load_split(chosen)
-        remove_former(folder)
-        record = start_run(folder, chosen, data)
-    click.echo(
-        f"{record.options.model}: {len(data.training)} training and {len(data.validation)} validation slices, "
-        f"working pixel spacing {record.working_spacing_mm} mm"
-    )
-    run = fit(folder, record, data)
-    scores = write_report(run, data.validation)
-    apd = "none found" if scores.apd_mm is None else f"{scores.apd_mm:.2f} mm"
-    click.echo(
-        f"best epoch {run.epoch}: Dice {scores.dice:.4f}, APD {apd}, good contours {scores.good_percent:.0f}% "
-        f"on {scores.slices} whole slices; {(time.monotonic() - started) / 60:.1f} min; written to {folder}"
-    )
+        chosen = RunRecord.read(folder).options
+        join_processes(chosen, threads=threads)
+        train_or_go_on(folder, chosen, split_images(load_images(chosen), chosen))
+
+
+def _start(
+    folder: Path,
+    recipe: str | None,
+    like: Path | None,
+    values: dict[str, Any],
+    *,
+    threads: int | None,
+    cross_validate: bool,
+    overwrite: bool,
+) -> None:
+    rates, sizes = values.pop("learning_rate", ()), values.pop("batch_size", ())
+    if rates:
+        values["learning_rate"] = rates[0]
+    if sizes:
+        values["batch_size"] = sizes[0]
+    chosen = resolve(values, recipe=recipe, like=RunRecord.read(like).options if like else None)
+    several = len(rates) > 1 or len(sizes) > 1
+    if several and cross_validate:
+        raise OptionError(
+            "--cross-validate and several rates or batch sizes cannot go together; compare them first",
+            reason="INVALID_OPTION",
+            field="--cross-validate",
+        )
+    join_processes(chosen, threads=threads)
+    signature = SERIES_FILE if several or cross_validate else OPTIONS_FILE
+    only_first(lambda: check_free(folder, signature=signature, overwrite=overwrite))
+    images = load_images(chosen)
+    if several:
+        series = sweep(chosen, rates or (chosen.learning_rate,), sizes or (chosen.batch_size,))
+    elif cross_validate:
+        series = leave_one_out(chosen, list(dict.fromkeys(image.patient for image in images)))
+    else:
+        data = split_images(images, chosen)
+        only_first(lambda: remove_former(folder))
+        train_or_go_on(folder, chosen, data)
+        return
+    for one in series.runs.values():
+        split_images(images, one)
+    only_first(lambda: remove_former(folder))
+    only_first(lambda: series.write(folder))
+    run_series(folder, series, images)
 
 
 def _refuse_options_beside_resume(context: click.Context) -> None:
     for parameter in context.command.params:
         name = parameter.name or ""
-        given = context.get_parameter_source(name) is not ParameterSource.DEFAULT
-        if given and name not in {"resume", "threads"}:
+        chosen = context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        if chosen and name not in {"resume", "threads"}:
             raise OptionError(
                 f"--resume takes every option from the run; leave out {parameter.opts[0]}",
                 reason="INVALID_OPTION",
                 field="--resume",
             )
-
-
-def _new_run(out: Path | None, options: Mapping[str, Any]) -> tuple[Path, TrainOptions]:
-    values = dict(options)
-    images, contours, window = (values.pop(name) for name in ("images", "contours", "window"))
-    if out is None or images is None or contours is None:
-        raise click.UsageError("--images, --contours and --out are required (or --resume RUN)")
-    given = {name: value for name in _NETWORK if (value := values.pop(name)) is not None}
-    try:
-        network = dataclasses.replace(FROM_SCRATCH[values["model"]], **given)
-    except ValueError as error:
-        raise OptionError(str(error), reason="INVALID_OPTION", field="--model") from error
-    return out, TrainOptions(
-        images=str(images.resolve()),
-        contours=str(contours.resolve()),
-        network=network,
-        augmentation=Augmentation(window=window),
-        **values,
-    )

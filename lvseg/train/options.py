@@ -4,58 +4,97 @@ import dataclasses
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, Self
 
 from lvseg.data.augmentation import Augmentation
 from lvseg.errors import OptionError, RunError
 from lvseg.models.options import NetworkOptions
+from lvseg.train.recipes import Recipe
+from lvseg.train.whole_files import whole_file
 
 OPTIONS_FILE = "options.json"
 
-_SMALL = NetworkOptions(padding="same", norm="batch", upsampling="learned", fc_channels=256, dropout=0.1)
-FROM_SCRATCH: Mapping[str, NetworkOptions] = {
-    "fcn-8s": dataclasses.replace(_SMALL, width=0.5),
-    "fcn-alexnet": _SMALL,
-}
-"""What each network is like where nothing else is asked for: what random weights and few patients can train."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions:
-    """The exact options of a run: with the same data they give the same training."""
+class TrainOptions(Recipe):
+    """The exact options of a run: with the same data they give the same training.
+
+    Raises:
+        OptionError: If two options contradict each other; the message names them.
+    """
 
     images: str
     contours: str
-    model: str = "fcn-8s"
-    network: NetworkOptions = FROM_SCRATCH["fcn-8s"]
+    label_format: str = "contours"
+    """How the labels are stored, a key of :data:`lvseg.data.sources.LABEL_FORMATS`."""
+    label: int | None = None
+    """The value, or the segment, that is the left ventricle where labels name several structures."""
     validate: Sequence[str] = ()
     """Patients kept for validation; where empty, ``validation_percent`` applies."""
-    validation_percent: float | None = None
-    """The lab's split: a seeded random share of the contours, so patients stand on both sides."""
     strict: bool = False
-    epochs: int = 50
-    batch_size: int = 4
-    learning_rate: float = 1e-3
-    """Peak of the one-cycle schedule."""
-    weight_decay: float = 1e-2
+    pretrained: str | None = None
+    """File or run that the weights start from."""
     validation_interval: int = 1
     """Epochs between two validations; it divides ``epochs``, so that the last one is validated."""
+    snapshot_interval: int | None = None
+    """Epochs between two checkpoints that are kept for good."""
+    early_stopping: int | None = None
+    """Validations without a better Dice after which the training ends."""
     working_spacing_mm: float | None = None
     """``None`` stands for the median of the training slices."""
     seed: int = 1
     precision: str = "32-true"
+    devices: int = 1
+    """Processes on each machine, each with its own share of every batch."""
+    nodes: int = 1
+    """Machines."""
+    compile: bool = False
     workers: int = 0
-    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @classmethod
+    def following(cls, recipe: Recipe, **more: Any) -> Self:
+        """Return a recipe's options with the data, and with changes where others are given."""
+        known = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
+        return cls(**{**known, **more})
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Return the options that JSON held.
+
+        Raises:
+            KeyError, TypeError, ValueError, OptionError: If they are not those of this version of lvseg.
+        """
+        parts = {
+            "augmentation": Augmentation(**values["augmentation"]),
+            "network": NetworkOptions(**values["network"]),
+            "validate": tuple(values["validate"]),
+        }
+        return cls(**{**values, **parts})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.epochs % self.validation_interval:
             raise OptionError(
                 f"--epochs {self.epochs} is no multiple of --validation-interval {self.validation_interval}, "
                 "so the last epoch would not be validated; change one of them",
                 reason="INVALID_OPTION",
                 field="--validation-interval",
+            )
+        if self.transfer and self.pretrained is None:
+            raise OptionError(
+                f"the recipe {self.recipe} goes on from pretrained weights; give a file with --pretrained, "
+                "or choose another recipe",
+                reason="NO_WEIGHTS",
+                field="--pretrained",
+            )
+        if self.pretrained is not None and self.initialisation == "zero":
+            raise OptionError(
+                "--pretrained and --initialisation zero contradict each other; give one of them",
+                reason="INVALID_OPTION",
+                field="--initialisation",
             )
 
 
@@ -72,8 +111,9 @@ class RunRecord:
     versions: Mapping[str, str]
 
     def write(self, folder: Path) -> None:
-        """Write ``options.json``."""
-        (folder / OPTIONS_FILE).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        """Write ``options.json``, whole or not at all."""
+        with whole_file(folder / OPTIONS_FILE) as stream:
+            stream.write((json.dumps(dataclasses.asdict(self), indent=2) + "\n").encode())
 
     @classmethod
     def read(cls, folder: Path) -> "RunRecord":
@@ -90,12 +130,7 @@ class RunRecord:
             )
         try:
             values = json.loads(path.read_bytes())
-            options = values["options"]
-            parts = {
-                "augmentation": Augmentation(**options["augmentation"]),
-                "network": NetworkOptions(**options["network"]),
-            }
-            record = cls(**{**values, "options": TrainOptions(**{**options, **parts})})
+            record = cls(**{**values, "options": TrainOptions.parse(values["options"])})
             if not isinstance(record.working_spacing_mm, float):
                 raise TypeError(f"working_spacing_mm is {record.working_spacing_mm!r}, expected a number")
             return record

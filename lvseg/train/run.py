@@ -3,6 +3,7 @@
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import torch
 
@@ -14,44 +15,52 @@ BEST = Path("checkpoints/best.ckpt")
 LAST = Path("checkpoints/last.ckpt")
 METRICS = Path("metrics.csv")
 
+Checkpoint: TypeAlias = Literal["best", "last"]
+"""The checkpoint of the best validation Dice, or that of the last epoch."""
+
+_FILES: dict[Checkpoint, Path] = {"best": BEST, "last": LAST}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRun:
-    """A training's outcome: its record and the model of the best validation Dice, in evaluation mode."""
+    """A training's outcome: its record and the model of one of its checkpoints, in evaluation mode."""
 
     folder: Path
     record: RunRecord
     model: SegmentationModel
     epoch: int
-    """Epoch of the best validation Dice, from 1."""
+    """Epoch of the checkpoint, from 1."""
     val_dice: float
+    """Of the checkpoint's epoch or, where that was not validated, of the last that was."""
     val_accuracy: float
+    """Likewise."""
 
 
-def load_run(folder: Path) -> TrainedRun:
-    """Read the best model of a run. No code of the checkpoint is executed.
+def load_run(folder: Path, checkpoint: Checkpoint = "best") -> TrainedRun:
+    """Read a model of a run: the moving average of its weights, which is what validation judges.
+
+    No code of the checkpoint is executed.
 
     Raises:
         RunError: If the folder is not a run, has no checkpoint yet, or the checkpoint is broken.
     """
     record = RunRecord.read(folder)
-    path = folder / BEST
+    path = checkpoint_path(folder, checkpoint)
     if not path.is_file():
-        raise RunError(
-            f"{folder} has no {BEST}: no validation has ended yet; finish it with lvseg-train --resume {folder}",
-            reason="NO_CHECKPOINT",
-        )
+        raise _not_validated(folder, f"{folder} has no {path.relative_to(folder)}")
     model = build_model(record.options.model, record.options.network)
     prefix = "model."
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
         weights = {
             name.removeprefix(prefix): value
-            for name, value in checkpoint["state_dict"].items()
+            for name, value in content["state_dict"].items()
             if name.startswith(prefix)
         }
         model.load_state_dict(weights)
-        scores = checkpoint["lvseg_scores"]
+        scores = content["lvseg_scores"]
+        if "val_dice" not in scores:
+            raise _not_validated(folder, f"{path} holds no scores")
         epoch, val_dice, val_accuracy = scores["epoch"], scores["val_dice"], scores["val_accuracy"]
     except (
         RuntimeError,
@@ -73,4 +82,16 @@ def load_run(folder: Path) -> TrainedRun:
         epoch=epoch,
         val_dice=val_dice,
         val_accuracy=val_accuracy,
+    )
+
+
+def checkpoint_path(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Return where a run's checkpoint lies."""
+    return folder / _FILES[checkpoint]
+
+
+def _not_validated(folder: Path, found: str) -> RunError:
+    return RunError(
+        f"{found}: no validation has ended yet; finish it with lvseg-train --resume {folder}",
+        reason="NO_CHECKPOINT",
     )

@@ -88,7 +88,8 @@ def main(
         _start(out)
         phantom = out / "phantom"
         _run("lvseg-phantom", "--out", phantom, "--patients", PHANTOM_PATIENTS, "--seed", 1)
-        training = ("--epochs", epochs or PHANTOM_EPOCHS, "--learning-rate", PHANTOM_RATE)
+        short = ("--learning-rate", PHANTOM_RATE, "--augmentation", "light")
+        training = ("--epochs", epochs or PHANTOM_EPOCHS, *short)
         data = _choose(phantom, phantom, validate, training)
     rows = _main_job(out, data, model)
     _print(rows)

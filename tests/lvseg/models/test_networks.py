@@ -8,7 +8,7 @@ from torch.nn.functional import avg_pool2d
 
 from lvseg.errors import OptionError
 from lvseg.models import ARCHITECTURES, NetworkOptions, build_model
-from lvseg.train.options import FROM_SCRATCH
+from lvseg.train.recipes import DEFAULT_RECIPES
 
 SIZES = [(256, 256), (192, 256), (241, 199), (32, 33)]
 
@@ -100,7 +100,8 @@ def test_batch_normalisation_takes_the_place_of_the_bias(make):
 @pytest.mark.parametrize(("architecture", "millions"), [("fcn-8s", 6.96), ("fcn-alexnet", 4.75)])
 def test_the_networks_for_training_from_scratch_are_small(architecture, millions):
     parameters = sum(
-        weight.numel() for weight in build_model(architecture, FROM_SCRATCH[architecture]).parameters()
+        weight.numel()
+        for weight in build_model(architecture, DEFAULT_RECIPES[architecture].network).parameters()
     )
     assert parameters / 1e6 == pytest.approx(millions, abs=0.01)
 

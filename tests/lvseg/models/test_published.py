@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from lvseg.errors import OptionError
 from lvseg.models import NetworkOptions, build_model
+from lvseg.models.layers import LocalResponseNorm
 
 # name: (outputs, inputs a group, kernel), as in the published prototxts.
 FCN_ALEXNET = {
@@ -42,15 +44,33 @@ FCN_8S = {
 }
 
 
-def published(architecture: str) -> torch.nn.Module:
+TORCHVISION_ALEXNET = {
+    "conv1": (64, 1, 11),
+    "conv2": (192, 64, 5),
+    "conv3": (384, 192, 3),
+    "conv4": (256, 384, 3),
+    "conv5": (256, 256, 3),
+    "fc6": (4096, 256, 6),
+    "fc7": (4096, 4096, 1),
+    "score_fr": (2, 4096, 1),
+    "upscore": (2, 1, 63),
+}
+NETWORKS = [
+    ("fcn-alexnet", "published", FCN_ALEXNET),
+    ("fcn-alexnet", "torchvision", TORCHVISION_ALEXNET),
+    ("fcn-8s", "published", FCN_8S),
+]
+
+
+def published(architecture: str, trunk: str = "published") -> torch.nn.Module:
     # On the meta device: 134 million weights have shapes there, and no values.
     with torch.device("meta"):
-        return build_model(architecture, NetworkOptions()).network
+        return build_model(architecture, NetworkOptions(trunk=trunk)).network
 
 
-@pytest.mark.parametrize(("architecture", "layers"), [("fcn-alexnet", FCN_ALEXNET), ("fcn-8s", FCN_8S)])
-def test_layers_have_the_published_names_and_shapes(architecture, layers):
-    weights = published(architecture).state_dict()
+@pytest.mark.parametrize(("architecture", "trunk", "layers"), NETWORKS)
+def test_layers_have_the_published_names_and_shapes(architecture, trunk, layers):
+    weights = published(architecture, trunk).state_dict()
     shapes = {name: tuple(weight.shape) for name, weight in weights.items() if name.endswith(".weight")}
     assert shapes == {
         f"{name}.weight": (outputs, inputs, kernel, kernel)
@@ -58,12 +78,22 @@ def test_layers_have_the_published_names_and_shapes(architecture, layers):
     }
 
 
-@pytest.mark.parametrize(("architecture", "layers"), [("fcn-alexnet", FCN_ALEXNET), ("fcn-8s", FCN_8S)])
-def test_every_layer_but_the_upsampling_has_a_bias(architecture, layers):
-    biases = {
-        name.removesuffix(".bias") for name in published(architecture).state_dict() if name.endswith("bias")
-    }
+@pytest.mark.parametrize(("architecture", "trunk", "layers"), NETWORKS)
+def test_every_layer_but_the_upsampling_has_a_bias(architecture, trunk, layers):
+    weights = published(architecture, trunk).state_dict()
+    biases = {name.removesuffix(".bias") for name in weights if name.endswith("bias")}
     assert biases == {name for name in layers if not name.startswith("upscore")}
+
+
+def test_torchvisions_alexnet_has_no_local_response_normalisation():
+    kinds = {type(layer) for layer in published("fcn-alexnet", "torchvision").modules()}
+    assert LocalResponseNorm not in kinds
+    assert LocalResponseNorm in {type(layer) for layer in published("fcn-alexnet").modules()}
+
+
+def test_fcn_8s_has_one_trunk():
+    with pytest.raises(OptionError, match="torchvision's VGG-16 is the published one; leave --trunk out"):
+        build_model("fcn-8s", NetworkOptions(trunk="torchvision"))
 
 
 def sizes(architecture: str, side: int) -> dict[str, int]:

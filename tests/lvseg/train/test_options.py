@@ -1,19 +1,26 @@
 import json
+from typing import Any
 
 import pytest
 
 from lvseg.data.augmentation import Augmentation
-from lvseg.errors import RunError
+from lvseg.errors import OptionError, RunError
 from lvseg.models import NetworkOptions
 from lvseg.train.options import OPTIONS_FILE, RunRecord, TrainOptions, package_versions
+from lvseg.train.recipes import DEFAULT_RECIPES
+
+
+def training_options(**changes: Any) -> TrainOptions:
+    """The default recipe on folders that need not exist."""
+    return TrainOptions.following(
+        DEFAULT_RECIPES["fcn-8s"], **{"images": "/images", "contours": "/contours", **changes}
+    )
 
 
 def record() -> RunRecord:
-    options = TrainOptions(
-        images="/images",
-        contours="/contours",
+    options = training_options(
         network=NetworkOptions(width=0.25, norm="batch"),
-        validate=["SC-HF-I-5"],
+        validate=("SC-HF-I-5",),
         augmentation=Augmentation(window=96),
     )
     return RunRecord(
@@ -50,3 +57,18 @@ def test_the_record_names_the_versions_it_was_made_with(tmp_path):
     record().write(tmp_path)
     versions = json.loads((tmp_path / OPTIONS_FILE).read_text())["versions"]
     assert set(versions) >= {"python", "lvseg", "torch", "lightning", "monai", "numpy"}
+
+
+def test_the_last_epoch_has_to_be_validated():
+    with pytest.raises(OptionError, match="--epochs 50 is no multiple of --validation-interval 4"):
+        training_options(epochs=50, validation_interval=4)
+
+
+def test_a_recipe_for_pretrained_weights_asks_for_them():
+    with pytest.raises(OptionError, match="goes on from pretrained weights; give a file with --pretrained"):
+        training_options(transfer=True)
+
+
+def test_weights_cannot_be_zero_and_pretrained():
+    with pytest.raises(OptionError, match="--pretrained and --initialisation zero contradict each other"):
+        training_options(pretrained="weights.caffemodel", initialisation="zero")

@@ -1,0 +1,90 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lvseg.errors import OptionError, RunError
+from lvseg.train.options import RunRecord, TrainOptions
+from lvseg.train.recipes import RECIPES
+from lvseg.train.series import SERIES_FILE, Series, leave_one_out, sweep
+
+
+def options(**changes: object) -> TrainOptions:
+    return TrainOptions.following(RECIPES["scratch-fcn8s"], images="/images", contours="/contours", **changes)
+
+
+def test_a_sweep_trains_each_rate_with_each_batch_size():
+    runs = sweep(options(), [0.1, 0.01], [1, 4]).runs
+    assert {name: (run.learning_rate, run.batch_size) for name, run in runs.items()} == {
+        "rate-0.1-batch-1": (0.1, 1),
+        "rate-0.1-batch-4": (0.1, 4),
+        "rate-0.01-batch-1": (0.01, 1),
+        "rate-0.01-batch-4": (0.01, 4),
+    }
+
+
+def test_each_patient_is_left_out_once_and_looked_at_at_the_end_alone():
+    runs = leave_one_out(options(epochs=30, validation_percent=10.0), ["A", "B"]).runs
+    assert {name: run.validate for name, run in runs.items()} == {"A": ("A",), "B": ("B",)}
+    assert {run.validation_interval for run in runs.values()} == {30}
+    assert {run.validation_percent for run in runs.values()} == {None}
+
+
+@pytest.mark.parametrize("change", [{"validate": ("A",)}, {"early_stopping": 3}])
+def test_nothing_of_the_patient_left_out_may_decide(change):
+    with pytest.raises(OptionError, match="leave out --validate and --early-stopping"):
+        leave_one_out(options(**change), ["A", "B"])
+
+
+def test_one_patient_cannot_be_left_out():
+    with pytest.raises(OptionError, match="needs two patients at least, found 1"):
+        leave_one_out(options(), ["A"])
+
+
+def test_a_series_reads_back_as_it_was_written(tmp_path):
+    series = sweep(options(), [0.1], [1, 4])
+    series.write(tmp_path)
+    assert Series.read(tmp_path) == series
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "sweep", "runs": {"a": {}}}'])
+def test_a_series_that_is_not_ours_is_refused(tmp_path, text):
+    (tmp_path / SERIES_FILE).write_text(text)
+    with pytest.raises(RunError, match="is not the series of this lvseg"):
+        Series.read(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def cross_validation(tiny_training: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two phantom patients, each left out once; read-only."""
+    folder = tmp_path_factory.mktemp("runs") / "cross-validation"
+    command = [word for word in tiny_training if word not in ("--validate", "SC-PH-02")]
+    arguments = ["--cross-validate", "--epochs", "10", "--out", str(folder)]
+    subprocess.run([*command, *arguments], check=True, capture_output=True)
+    return folder
+
+
+def test_a_cross_validation_leaves_a_run_for_each_patient(cross_validation):
+    for patient in ("SC-PH-1", "SC-PH-2"):
+        record = RunRecord.read(cross_validation / patient)
+        assert {name.split("/")[0] for name in record.validation} == {patient}
+        assert patient not in {name.split("/")[0] for name in record.training}
+
+
+def test_a_cross_validation_reports_all_patients_together(cross_validation):
+    patients = (cross_validation / "patients.csv").read_text()
+    assert "SC-PH-1" in patients
+    assert "SC-PH-2" in patients
+
+
+def test_a_series_that_was_interrupted_goes_on_where_it_was(cross_validation, tmp_path):
+    folder = tmp_path / "interrupted"
+    shutil.copytree(cross_validation, folder)
+    shutil.rmtree(folder / "SC-PH-2")
+    kept = (folder / "SC-PH-1/checkpoints/best.ckpt").stat().st_mtime_ns
+    train = str(Path(sys.executable).with_name("lvseg-train"))
+    subprocess.run([train, "--resume", folder, "--threads", "1"], check=True, capture_output=True)
+    assert (folder / "SC-PH-1/checkpoints/best.ckpt").stat().st_mtime_ns == kept
+    assert (folder / "slices.csv").read_text() == (cross_validation / "slices.csv").read_text()
