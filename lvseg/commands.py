@@ -16,3 +16,8 @@ def phantom() -> None:
 def train() -> None:
     """Run lvseg-train."""
     run_command("lvseg.train.cli", extra="train")
+
+
+def report() -> None:
+    """Run lvseg-report."""
+    run_command("lvseg.train.report.cli", extra="train")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 class Augmentation:
     """How training windows vary. Every number is a limit; what happens within is drawn evenly."""
 
-    window: int | None = 160
+    window: int | None = 128
     """Side of the square window in pixels of the working grid; ``None``: whole slices, each in the
     middle of the smallest square that holds every one of them."""
     centred_share: float = 0.7
@@ -16,14 +16,16 @@ class Augmentation:
     ever saw hearts finds one in every corner of a whole slice."""
     shift: float = 1 / 3
     """How far a window around the ventricle is off its centre, as a share of the window's side."""
-    rotation_deg: float = 30.0
+    rotation_deg: float = 40.0
+    any_turn_share: float = 0.4
+    """Share of the windows turned by any angle: some stacks are planned with the feet to the left."""
     scale: float = 1.4
     """Between 1/scale and scale."""
     stretch: float = 1.12
     """Of each axis on its own, between 1/stretch and stretch."""
     elastic: float = 3.0
     """Standard deviation of a smooth displacement, in pixels."""
-    cavity_share: float = 0.6
+    cavity_share: float = 0.4
     """Share of the windows in which the cavity is deformed inside its wall."""
     cavity_smallest: float = 0.4
     """Radius of a deformed cavity, as a share of what it was; what it loses, the wall gains."""
@@ -32,7 +34,7 @@ class Augmentation:
     """Exponent of the grey scale, between 1/gamma and gamma."""
     curve: float = 0.5
     """How uneven a random monotone grey-scale curve is: standard deviation of its slopes' logarithm."""
-    shading: float = 0.3
+    shading: float = 0.6
     """Standard deviation of the logarithm of a smooth factor, as of a coil's sensitivity."""
     blur: float = 1.0
     """Standard deviation of a Gaussian blur, in pixels."""
@@ -47,6 +49,7 @@ NO_AUGMENTATION = Augmentation(
     centred_share=0.0,
     shift=0.0,
     rotation_deg=0.0,
+    any_turn_share=0.0,
     scale=1.0,
     stretch=1.0,
     elastic=0.0,
@@ -61,7 +64,7 @@ NO_AUGMENTATION = Augmentation(
 
 LIGHT_AUGMENTATION = replace(
     NO_AUGMENTATION,
-    window=160,
+    window=128,
     centred_share=0.7,
     shift=1 / 3,
     rotation_deg=30.0,

@@ -27,7 +27,8 @@ def place_window(
         side: Of the window, in pixels.
     """
     centre = _centre(shape, ventricle, random, options, side)
-    angle = np.deg2rad(random.uniform(-options.rotation_deg, options.rotation_deg))
+    limit = 180.0 if random.random() < options.any_turn_share else options.rotation_deg
+    angle = np.deg2rad(random.uniform(-limit, limit))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     stretch = np.diag([between(random, options.stretch), between(random, options.stretch)])
     to_slice = between(random, options.scale) * turn @ stretch

@@ -108,7 +108,8 @@ _SCRATCH_FCN8S = Recipe(
     summary="FCN-8s of half the width from random weights",
     model="fcn-8s",
     network=dataclasses.replace(_SMALL, width=0.5),
-    epochs=50,
+    epochs=150,
+    learning_rate=7e-4,
 )
 
 _SCRATCH_ALEXNET = _SCRATCH_FCN8S.but(

@@ -191,7 +191,7 @@ def test_flipped_bytes_are_refused_or_read_but_never_crash(written):
     whole = written.read_bytes()
     random = np.random.default_rng(0)
     outcomes = set()
-    for _ in range(2000):
+    for _ in range(300):
         damaged = bytearray(whole)
         damaged[random.integers(60)] = random.integers(256)
         written.write_bytes(damaged)

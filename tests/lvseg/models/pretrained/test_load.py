@@ -151,6 +151,16 @@ def test_scores_of_other_classes_start_at_zero_and_are_named(name, tmp_path):
     assert torch.equal(model.network.upscore.weight, bilinear)
 
 
+def test_a_published_name_goes_before_one_with_an_ending(tmp_path):
+    source = random_model("fcn-alexnet", GREY)
+    blobs = caffe_blobs(source)
+    blobs["score_fr_21classes"] = [np.ones((21, 16, 1, 1), np.float32), np.ones(21, np.float32)]
+    model = build_model("fcn-alexnet", GREY)
+    pretrained = load_pretrained(model, write_foreign(tmp_path / "both.caffemodel", blobs))
+    assert pretrained.unused == ("score_fr_21classes",)
+    assert torch.equal(model.network.score_fr.weight, source.network.score_fr.weight)
+
+
 def test_one_plane_takes_the_weights_of_three_added_up(tmp_path):
     three = random_model("fcn-alexnet", GREY)
     save_as_caffemodel(three, tmp_path / "three.caffemodel")
