@@ -10,6 +10,7 @@ from lvseg.data.sunnybrook import index_sunnybrook
 from lvseg.dicom import Slice, read_slice
 from lvseg.errors import DatasetError, OptionError
 from lvseg.folders import check_free, new_folder
+from lvseg.models.pretrained import save_as_caffemodel
 from lvseg.train.run import TrainedRun, load_run
 from lvseg_export.bundle import MANIFEST
 from lvseg_export.export import export_run
@@ -19,7 +20,12 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.command(cls=Command)
 @click.argument("run", type=_FOLDER)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Bundle folder to write.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Bundle folder to write; or a file ending in .caffemodel, for the weights alone as Caffe has them.",
+)
 @click.option("--name", help="The model's name, as a server tells it.  [default: the name of the run folder]")
 @click.option(
     "--images",
@@ -41,9 +47,13 @@ def main(
     \b
     Example:
       lvseg-export runs/a --out bundles/a
+      lvseg-export runs/a --out a.caffemodel
     """  # noqa: D301 - click's own mark for text that it shall not fold
     if (images is None) != (contours is None):
         raise OptionError("--images and --contours go together", reason="INVALID_OPTION", field="--images")
+    if out.suffix == ".caffemodel":
+        _write_caffemodel(run, out, overwrite=overwrite)
+        return
     check_free(out, signature=MANIFEST, overwrite=overwrite)
     trained = load_run(run)
     slices = _labelled_slices(images, contours) if images and contours else _validation_slices(trained)
@@ -61,6 +71,15 @@ def main(
                 f"{parity['differing_pixels']} of {parity['pixels']} mask pixels differ, "
                 f"probability by {parity['largest_probability_difference']:.1e} at most"
             )
+
+
+def _write_caffemodel(run: Path, out: Path, *, overwrite: bool) -> None:
+    if out.exists() and not overwrite:
+        raise OptionError(
+            f"{out} exists: choose another --out or pass --overwrite", reason="OUTPUT_EXISTS", field="--out"
+        )
+    save_as_caffemodel(load_run(run).model, out)
+    click.echo(f"weights written to {out}; start from them with: lvseg-train --pretrained {out}")
 
 
 def _labelled_slices(images: Path, contours: Path) -> list[Slice]:

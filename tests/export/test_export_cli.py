@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -5,7 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from lvseg.models import build_model
+from lvseg.models.pretrained import load_pretrained
+from lvseg.train.run import load_run
 from lvseg_export.bundle import load_bundle
 
 EXPORT = str(Path(sys.executable).with_name("lvseg-export"))
@@ -64,3 +69,27 @@ def test_an_existing_bundle_is_left_alone(trained_run, bundle):
 def test_images_and_contours_go_together(trained_run, tmp_path, option):
     result = export(trained_run, "--out", tmp_path / "bundle", option, tmp_path)
     assert (result.returncode, result.stderr) == (2, "error: --images and --contours go together\n")
+
+
+def test_a_runs_weights_are_written_as_a_caffemodel_that_training_starts_from(trained_run, tmp_path):
+    file = tmp_path / "net.caffemodel"
+    result = export(trained_run, "--out", file)
+    assert result.returncode == 0
+    assert (
+        result.stdout == f"weights written to {file}; start from them with: lvseg-train --pretrained {file}\n"
+    )
+    trained = load_run(trained_run)
+    options = dataclasses.replace(trained.record.options.network, norm="none")
+    model = build_model("fcn-8s", options).eval()
+    load_pretrained(model, file)
+    pixels = 300 * torch.rand(1, 1, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(pixels), trained.model(pixels), rtol=0, atol=1e-4)
+
+
+def test_a_file_of_weights_is_not_written_over(trained_run, tmp_path):
+    file = tmp_path / "net.caffemodel"
+    file.write_bytes(b"mine")
+    result = export(trained_run, "--out", file)
+    assert (result.returncode, file.read_bytes()) == (2, b"mine")
+    assert "exists: choose another --out or pass --overwrite" in result.stderr
