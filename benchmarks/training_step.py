@@ -8,18 +8,18 @@ import time
 
 import torch
 
-from lvseg.data.augmentation import Augmentation
 from lvseg.models import build_model
-from lvseg.train.options import FROM_SCRATCH, TrainOptions
+from lvseg.train.recipes import DEFAULT_RECIPES
 
 STEPS = 8
 
 
 def main() -> None:
     """Print the median seconds a step for each number of threads, after one step that does not count."""
-    window = Augmentation().window
-    windows = torch.rand(TrainOptions.batch_size, 1, window, window)
-    network = build_model("fcn-8s", FROM_SCRATCH["fcn-8s"]).network
+    recipe = DEFAULT_RECIPES["fcn-8s"]
+    side = recipe.augmentation.window or 256
+    windows = torch.rand(recipe.batch_size, recipe.network.input_channels, side, side)
+    network = build_model(recipe.model, recipe.network).network
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(STEPS + 1):

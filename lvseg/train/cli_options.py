@@ -55,7 +55,9 @@ DATA = (
         help=f"What the labels are.  [default: {TrainOptions.label_format}]",
     ),
     click.option(
-        "--label", type=_COUNT, help="Value, or segment, of the ventricle where labels name several structures."
+        "--label",
+        type=_COUNT,
+        help="Value, or segment, of the ventricle where labels name several structures.",
     ),
     click.option(
         "--validate",

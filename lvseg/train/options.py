@@ -43,8 +43,6 @@ class TrainOptions(Recipe):
     """Epochs between two checkpoints that are kept for good."""
     early_stopping: int | None = None
     """Validations without a better Dice after which the training ends."""
-    working_spacing_mm: float | None = None
-    """``None`` stands for the median of the training slices."""
     seed: int = 1
     precision: str = "32-true"
     devices: int = 1

@@ -50,6 +50,8 @@ class Recipe:
     averaged_steps: int = 100
     """Steps over which weights are averaged for validation and use; 0 takes them as they are."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    working_spacing_mm: float | None = None
+    """Side of the pixels that the network sees; ``None``: the median of the training slices."""
     validation_percent: float | None = None
     """The lab's split: a seeded random share of the contours, so patients stand on both sides."""
 
@@ -114,9 +116,11 @@ _SCRATCH_FCN8S = Recipe(
 
 _SCRATCH_ALEXNET = _SCRATCH_FCN8S.but(
     recipe="scratch-alexnet",
-    summary="FCN-AlexNet from random weights, a quarter of the time",
+    summary="FCN-AlexNet from random weights, for fast inference",
     model="fcn-alexnet",
     network=_SMALL,
+    epochs=300,
+    learning_rate=1e-3,
 )
 
 RECIPES: Mapping[str, Recipe] = {

@@ -1,25 +1,26 @@
 """The training task: windows in, whole slices judged."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from monai.losses import DiceCELoss
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lvseg.data.sunnybrook import LabelledImage
-from lvseg.errors import OperationError
 from lvseg.metrics import dice
 from lvseg.models import SegmentationModel
-from lvseg.resample import mask_from_working, to_working
 from lvseg.train.options import TrainOptions
+from lvseg.train.predict import predict_mask
+from lvseg.train.processes import whole_batch
+from lvseg.train.solver import new_policy, new_solver
 
 
 class SegmentationTask(LightningModule):
-    """Cross-entropy plus soft Dice on windows; pixel accuracy and Dice on whole slices.
+    """The recipe's loss on windows; pixel accuracy and Dice on whole slices.
 
     Args:
         model: The model to train.
@@ -43,42 +44,42 @@ class SegmentationTask(LightningModule):
         self._working_spacing_mm = working_spacing_mm
         self._validation = validation
         # One Dice for the whole batch: an empty window alone would make its own Dice loss jump.
-        self._loss = DiceCELoss(softmax=True, to_onehot_y=True, include_background=False, batch=True)
+        self._loss = DiceCELoss(
+            softmax=True,
+            to_onehot_y=True,
+            include_background=False,
+            batch=True,
+            lambda_dice=float(options.loss == "cross-entropy+dice"),
+        )
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the loss of windows (N, 1, S, S), already normalised, and their labels."""
         windows, labels = batch
-        loss: Tensor = self._loss(
-            self.model.network(windows.contiguous(memory_format=torch.channels_last)), labels
-        )
-        if not torch.isfinite(loss):
-            raise OperationError(
-                f"the loss is {loss.item()} in epoch {self.current_epoch + 1}, batch {batch_index + 1}; "
-                "lower --learning-rate (the checkpoints so far are kept)"
-            )
-        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(windows), sync_dist=True)
+        logits = self.model.network(windows.contiguous(memory_format=torch.channels_last))
+        length = self._batch_length(batch_index, len(windows))
+        loss: Tensor = self._loss(whole_batch(logits, length), whole_batch(labels, length))
+        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=length, sync_dist=True)
         return loss
 
-    def validation_step(self, batch: tuple[Tensor]) -> None:
-        """Judge the validation slice of this index as a server would segment it."""
-        image = self._validation[int(batch[0])]
-        mask = self.predict(image)
-        scores = {"val_accuracy": float(np.mean(mask == image.mask)), "val_dice": dice(mask, image.mask)}
-        self.log_dict(scores, on_epoch=True, batch_size=1, sync_dist=True)
+    def _batch_length(self, batch_index: int, part: int) -> int:
+        """Return the windows that a batch holds over all processes, without those that fill up the last."""
+        if self.trainer.world_size == 1:
+            return part
+        samples = len(self.trainer.train_dataloader.dataset)  # type: ignore[union-attr]
+        return min(self._options.batch_size, samples - batch_index * self._options.batch_size)
 
-    def predict(self, image: LabelledImage) -> NDArray[np.bool_]:
-        """Return the mask of a slice, of its own shape (rows, columns)."""
-        pixels = to_working(image.slice.pixels, image.slice.pixel_spacing, self._working_spacing_mm)
-        logits = self.model(torch.from_numpy(pixels)[None, None].to(self.device))
-        probability = torch.softmax(logits.float(), dim=1)[0, 1].cpu().numpy()
-        return mask_from_working(probability, image.slice.pixels.shape)
+    def validation_step(self, batch: tuple[Tensor]) -> dict[str, Any]:
+        """Judge the validation slice of this index as a server would segment it; callbacks get its mask."""
+        index = int(batch[0])
+        image = self._validation[index]
+        mask = predict_mask(self.model, image.slice, self._working_spacing_mm)
+        scores = {"val_accuracy": float(np.mean(mask == image.mask)), "val_dice": dice(mask, image.mask)}
+        # Lightning averages the processes' counts in whole numbers: so a slice counts as often as there are any.
+        self.log_dict(scores, on_epoch=True, batch_size=self.trainer.world_size, sync_dist=True)
+        return {"slice": index, "mask": mask}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW on a one-cycle schedule over the whole training."""
-        optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=self._options.learning_rate, weight_decay=self._options.weight_decay
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, self._options.learning_rate, total_steps=int(self.trainer.estimated_stepping_batches)
-        )
+        """Return the recipe's solver and policy over the whole training."""
+        optimiser = new_solver(self.model.parameters(), self._options)
+        schedule = new_policy(optimiser, self._options, steps=int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -2,11 +2,11 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,8 @@ import torch
 from PIL import Image
 
 from lvseg.errors import RunError
-from lvseg.train.run import BEST, load_run
-
-TRAIN = str(Path(sys.executable).with_name("lvseg-train"))
-
-
-def run(command: list[str], *more: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*command, *map(str, more)], capture_output=True, text=True, check=False)
+from lvseg.train.callbacks import duration
+from lvseg.train.run import BEST, LAST, load_run
 
 
 def metrics(run: Path) -> list[dict[str, str]]:
@@ -80,29 +75,18 @@ def test_the_best_checkpoint_is_that_of_the_best_validation_dice(trained_run):
     assert best_run.val_dice == pytest.approx(float(best["val_dice"]), abs=1e-5)
 
 
-def test_the_same_seed_gives_the_same_training(trained_run, tiny_training, tmp_path):
-    assert run(tiny_training, "--out", tmp_path / "again").returncode == 0
-    assert metrics(tmp_path / "again") == metrics(trained_run)
+def test_the_same_seed_gives_the_same_training_and_another_gives_another(lvseg_train, few_options, tmp_path):
+    for name, seed in (("one", 1), ("again", 1), ("other", 2)):
+        training = lvseg_train.run(*few_options, "--epochs", 2, "--seed", seed, "--out", tmp_path / name)
+        assert training.exit_code == 0, training.output
+    assert metrics(tmp_path / "again") == metrics(tmp_path / "one")
+    assert metrics(tmp_path / "other") != metrics(tmp_path / "one")
 
 
-def test_a_training_that_was_killed_ends_as_if_it_had_not_been(trained_run, tiny_training, tmp_path):
-    out = tmp_path / "killed"
-    command = [*tiny_training, "--out", str(out)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        for line in process.stderr:
-            if re.match(r"epoch +30/60", line):
-                process.send_signal(signal.SIGKILL)
-                break
-    assert process.returncode == -signal.SIGKILL
-    resumed = run([TRAIN], "--resume", out, "--threads", 1)
-    assert resumed.returncode == 0, resumed.stderr
-    assert metrics(out) == metrics(trained_run)
-
-
-def test_an_existing_run_is_left_alone(trained_run, tiny_training):
+def test_an_existing_run_is_left_alone(trained_run, lvseg_train, few_options):
     before = (trained_run / "options.json").read_text()
-    result = run(tiny_training, "--out", trained_run)
-    assert (result.returncode, result.stderr) == (
+    training = lvseg_train.run(*few_options, "--out", trained_run)
+    assert (training.exit_code, training.output) == (
         2,
         f"error: {trained_run} holds a former result: choose another --out or pass --overwrite\n",
     )
@@ -116,7 +100,7 @@ def test_an_existing_run_is_left_alone(trained_run, tiny_training):
         (("--width", "2"), "error: width must be above 0 and at most 1, got 2.0"),
         (("--norm", "group"), "error: Invalid value for '--norm': 'group' is not one of 'none', 'batch'"),
         (("--window", "32"), "error: Invalid value for '--window': 32 is not in the range x>=64"),
-        (("--validation-interval", "7"), "error: --epochs 60 is no multiple of --validation-interval 7"),
+        (("--validation-interval", "5"), "error: --epochs 6 is no multiple of --validation-interval 5"),
         (("--validation-percent", "10"), "error: --validate and --validation-percent are two ways"),
         (
             ("--images", "/nowhere"),
@@ -124,52 +108,56 @@ def test_an_existing_run_is_left_alone(trained_run, tiny_training):
         ),
     ],
 )
-def test_an_option_that_cannot_be_is_one_line_and_no_folder(tiny_training, tmp_path, options, message):
-    result = run(tiny_training, "--out", tmp_path / "run", *options)
-    assert result.returncode == 2
-    assert result.stderr.startswith(message)
-    assert len(result.stderr.splitlines()) == 1
+def test_an_option_that_cannot_be_is_one_line_and_no_folder(
+    lvseg_train, few_options, tmp_path, options, message
+):
+    training = lvseg_train.run(*few_options, "--out", tmp_path / "run", *options)
+    assert training.exit_code == 2
+    lines = [line for line in training.output.splitlines() if not line.startswith("reading slices")]
+    assert len(lines) == 1
+    assert lines[0].startswith(message)
     assert not (tmp_path / "run").exists()
 
 
-def test_without_a_split_the_patients_are_named(phantom, tmp_path):
-    result = run([TRAIN], "--images", phantom, "--contours", phantom, "--out", tmp_path / "run")
-    assert result.returncode == 2
-    assert "pass --validate PATIENT (here: SC-PH-1, SC-PH-2) or --validation-percent" in result.stderr
+def test_without_a_split_the_patients_are_named(lvseg_train, phantom, tmp_path):
+    training = lvseg_train.run("--images", phantom, "--contours", phantom, "--out", tmp_path / "run")
+    assert training.exit_code == 2
+    assert "pass --validate PATIENT (here: SC-PH-1, SC-PH-2) or --validation-percent" in training.last_line
 
 
-def test_resuming_takes_no_other_option(trained_run):
-    result = run([TRAIN], "--resume", trained_run, "--epochs", 9)
-    assert (result.returncode, result.stderr) == (
+def test_resuming_takes_no_other_option(lvseg_train, trained_run):
+    training = lvseg_train.run("--resume", trained_run, "--epochs", 9)
+    assert (training.exit_code, training.output) == (
         2,
         "error: --resume takes every option from the run; leave out --epochs\n",
     )
 
 
-def test_resuming_on_other_slices_is_refused(trained_run, phantom, tmp_path):
+def test_resuming_on_other_slices_is_refused(lvseg_train, trained_run, phantom, tmp_path):
     other = shutil.copytree(trained_run, tmp_path / "run")
     images = shutil.copytree(phantom, tmp_path / "images")
     next((images / "contours").rglob("*icontour-manual.txt")).unlink()
     options = json.loads((other / "options.json").read_text())
     options["options"].update(images=str(images), contours=str(images))
     (other / "options.json").write_text(json.dumps(options))
-    result = run([TRAIN], "--resume", other)
-    assert result.returncode == 2
+    training = lvseg_train.run("--resume", other)
+    assert training.exit_code == 2
     assert re.search(
-        r"error: .* do not hold the \w+ slices that the run began with \(1 differ\)", result.stderr
+        r"error: .* do not hold the \w+ slices that the run began with \(1 differ\)", training.last_line
     )
 
 
-def test_an_interrupted_training_says_how_to_go_on(tiny_training, tmp_path):
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_says_how_to_go_on(lvseg_train, few_options, tmp_path, signum):
     out = tmp_path / "run"
-    with subprocess.Popen([*tiny_training, "--out", str(out)], stderr=subprocess.PIPE, text=True) as process:
-        lines = []
-        for line in process.stderr:
-            lines.append(line)
-            if re.match(r"epoch +10/60", line):
-                process.send_signal(signal.SIGINT)
-    assert process.returncode == 1
-    assert lines[-1] == f"error: interrupted; go on with: lvseg-train --resume {out}\n"
+    training = lvseg_train.start(*few_options, "--epochs", 400, "--out", out)
+    while not (out / LAST).exists():
+        assert training.exit_code is None, training.output
+        time.sleep(0.01)
+    os.kill(training.process.pid, signum)
+    training.wait()
+    assert training.exit_code == 1
+    assert training.last_line == f"error: interrupted; go on with: lvseg-train --resume {out}"
 
 
 def test_a_run_without_a_checkpoint_says_how_to_go_on(trained_run, tmp_path):
@@ -197,3 +185,67 @@ def test_no_code_of_a_checkpoint_is_run(trained_run, tmp_path):
     with pytest.raises(RunError):
         load_run(tmp_path / "run")
     assert not (tmp_path / "executed").exists()
+
+
+# A rate that is multiplied by 1e35 after some of the steps, of which an epoch of seven slices has two.
+DIVERGING = (
+    *("--epochs", 4, "--validation-interval", 1, "--norm", "none", "--dropout", 0),
+    *("--solver", "sgd", "--policy", "step", "--step-gamma", 1e35),
+)
+
+
+def test_a_loss_that_is_no_number_ends_the_training_and_names_its_batch(lvseg_train, few_options, tmp_path):
+    out = tmp_path / "run"
+    training = lvseg_train.run(*few_options, *DIVERGING, "--step-percent", 50, "--out", out)
+    assert training.exit_code == 1
+    found = re.fullmatch(
+        r"error: the loss is (?:nan|inf) in epoch 3, batch 2 \((.*)\); the checkpoints before it are kept; "
+        rf"look at these slices, or start anew at a lower rate: lvseg-train --like {out} --learning-rate RATE "
+        "--out NEW",
+        training.last_line,
+    )
+    assert found, training.output
+    slices = found[1].split(", ")
+    assert len(set(slices)) == 3
+    assert set(slices) < set(json.loads((out / "options.json").read_text())["training"])
+    assert (load_run(out, "last").epoch, load_run(out).epoch <= 2) == (2, True)
+
+
+def test_weights_that_the_last_step_of_an_epoch_ruined_are_not_kept(lvseg_train, few_options, tmp_path):
+    out = tmp_path / "run"
+    training = lvseg_train.run(*few_options, *DIVERGING, "--step-percent", 37.5, "--out", out)
+    assert training.exit_code == 1
+    assert "error: the weights are of no use after epoch 2, batch 2 (" in training.last_line
+    kept = load_run(out, "last")
+    assert kept.epoch == 1
+    assert all(torch.isfinite(tensor).all() for tensor in kept.model.state_dict().values())
+
+
+def test_a_loading_process_that_dies_ends_the_training_in_one_line(lvseg_train, few_options, tmp_path):
+    out = tmp_path / "run"
+    training = lvseg_train.start(*few_options, "--epochs", 400, "--workers", 1, "--out", out)
+    while not (out / LAST).exists():
+        assert training.exit_code is None, training.output
+        time.sleep(0.01)
+    children = Path(f"/proc/{training.process.pid}/task/{training.process.pid}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    training.wait()
+    assert training.exit_code == 1
+    assert training.last_line.startswith("error: a loading process died (DataLoader worker")
+    assert training.last_line.endswith(f"go on with: lvseg-train --resume {out}")
+
+
+def test_the_display_says_what_is_left(lvseg_train, few_options, tmp_path):
+    training = lvseg_train.run(*few_options, "--out", tmp_path / "run")
+    lines = [line for line in training.output.splitlines() if line.startswith("epoch")]
+    assert [line.split()[1] for line in lines] == ["2/6", "4/6", "6/6"]
+    assert all(re.search(r"  val_dice 0\.\d{4}  \d+ s left$", line) for line in lines)
+    assert lines[-1].endswith("  0 s left")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (59.4, "59 s"), (61, "1 min"), (3540, "59 min"), (7500, "2 h 05 min")]
+)
+def test_a_duration_is_said_as_a_person_says_it(seconds, text):
+    assert duration(seconds) == text
