@@ -28,7 +28,7 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 TINY = (
     "--epochs 60 --validation-interval 10 --learning-rate 0.01 --window 64 --batch-size 4 --threads 1"
-    " --width 0.125 --fc-channels 16 --dropout 0"
+    " --width 0.125 --fc-channels 16 --dropout 0 --working-spacing median"
 )
 """Options of a training that takes seconds and learns something."""
 

@@ -35,13 +35,16 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 _COUNT = click.IntRange(1)
 
 
-class _Window(click.ParamType[int | str]):
-    """A side in pixels, or whole slices."""
+class _NumberOr(click.ParamType[Any]):
+    """A number, or a word that stands for no number."""
 
-    name = "pixels|whole"
+    def __init__(self, word: str, number: click.ParamType[Any], name: str) -> None:
+        self.name = f"{name}|{word}"
+        self._word = word
+        self._number = number
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if value == "whole" else click.IntRange(64).convert(value, param, ctx)
+        return value if value == self._word else self._number.convert(value, param, ctx)
 
 
 DATA = (
@@ -77,9 +80,8 @@ DATA = (
     click.option(
         "--working-spacing",
         "working_spacing_mm",
-        type=click.FloatRange(0.2, 5),
-        metavar="MM",
-        help="Pixel spacing that the network sees.  [default: median of the training slices]",
+        type=_NumberOr("median", click.FloatRange(0.2, 5), "mm"),
+        help="Pixel spacing that the network sees; median: that of the training slices.",
     ),
 )
 
@@ -159,7 +161,7 @@ TRAINING = (
     ),
     click.option(
         "--window",
-        type=_Window(),
+        type=_NumberOr("whole", click.IntRange(64), "pixels"),
         help="Side of the training windows in pixels of the working grid, or whole slices.",
     ),
     click.option(
@@ -241,6 +243,8 @@ def resolve(values: Mapping[str, Any], *, recipe: str | None, like: TrainOptions
         )
     except ValueError as error:
         raise OptionError(str(error), reason="INVALID_OPTION", field="--model") from error
+    if changed.get("working_spacing_mm") == "median":
+        changed["working_spacing_mm"] = None
     if "validate" in changed:
         changed.setdefault("validation_percent", None)
     elif "validation_percent" in changed:

@@ -105,6 +105,7 @@ _LAB_3 = _LAB_2.but(
 
 _SMALL = NetworkOptions(padding="same", norm="batch", upsampling="learned", fc_channels=256, dropout=0.1)
 
+# Pixels finer than the scanner's: a small cavity is then more than one cell of the networks' coarse scores.
 _SCRATCH_FCN8S = Recipe(
     recipe="scratch-fcn8s",
     summary="FCN-8s of half the width from random weights",
@@ -112,6 +113,8 @@ _SCRATCH_FCN8S = Recipe(
     network=dataclasses.replace(_SMALL, width=0.5),
     epochs=150,
     learning_rate=7e-4,
+    augmentation=Augmentation(window=160),
+    working_spacing_mm=1.0,
 )
 
 _SCRATCH_ALEXNET = _SCRATCH_FCN8S.but(
@@ -119,8 +122,10 @@ _SCRATCH_ALEXNET = _SCRATCH_FCN8S.but(
     summary="FCN-AlexNet from random weights, for fast inference",
     model="fcn-alexnet",
     network=_SMALL,
-    epochs=300,
+    epochs=200,
     learning_rate=1e-3,
+    augmentation=Augmentation(window=192),
+    working_spacing_mm=0.8,
 )
 
 RECIPES: Mapping[str, Recipe] = {

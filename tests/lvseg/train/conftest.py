@@ -109,6 +109,6 @@ def few_options(few_slices: Path) -> Sequence[str]:
     where = ["--images", str(few_slices), "--contours", str(few_slices), "--validate", "SC-PH-02"]
     how = (
         "--epochs 6 --validation-interval 2 --window 64 --threads 1"
-        " --width 0.125 --fc-channels 16 --dropout 0.3"
+        " --width 0.125 --fc-channels 16 --dropout 0.3 --working-spacing median"
     )
     return [*where, *how.split()]

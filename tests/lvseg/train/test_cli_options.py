@@ -71,13 +71,18 @@ def test_a_window_changes_the_window_alone():
     assert options.augmentation == Augmentation(window=96)
 
 
+def test_a_spacing_of_the_data_takes_the_place_of_the_recipes():
+    assert resolved().working_spacing_mm == RECIPES["scratch-fcn8s"].working_spacing_mm == 1.0
+    assert resolved(working_spacing_mm="median").working_spacing_mm is None
+
+
 def test_whole_slices_are_a_window_of_no_size():
     assert resolved(window="whole").augmentation.window is None
 
 
 def test_no_augmentation_keeps_the_window_of_the_recipe():
     augmentation = resolved(augmentation="none").augmentation
-    assert (augmentation.window, augmentation.scale) == (Augmentation().window, NO_AUGMENTATION.scale)
+    assert (augmentation.window, augmentation.scale) == (160, NO_AUGMENTATION.scale)
 
 
 def test_missing_folders_are_named():
