@@ -32,7 +32,6 @@ RESULTS = "segmentation"
 PHANTOM_PATIENTS = 8
 PHANTOM_EPOCHS = 10
 PHANTOM_RATE = 2e-3  # a training this short wants a higher peak than the default
-REAL_EPOCHS = 50
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -65,7 +64,7 @@ class Data:
 @click.option(
     "--epochs",
     type=click.IntRange(1),
-    help=f"[default: {PHANTOM_EPOCHS} on phantoms, {REAL_EPOCHS} on real data]",
+    help=f"[default: {PHANTOM_EPOCHS} on phantoms, the recipe's on real data]",
 )
 @click.option("--model", default="fcn-8s", show_default=True)
 def main(
@@ -82,13 +81,13 @@ def main(
     check_free(out, signature=SUMMARY, overwrite=True)
     started = time.monotonic()
     if images and contours:
-        data = _choose(images, contours, validate, ("--epochs", epochs or REAL_EPOCHS))
+        data = _choose(images, contours, validate, ("--epochs", epochs) if epochs else ())
         _start(out)
     else:
         _start(out)
         phantom = out / "phantom"
         _run("lvseg-phantom", "--out", phantom, "--patients", PHANTOM_PATIENTS, "--seed", 1)
-        short = ("--learning-rate", PHANTOM_RATE, "--augmentation", "light")
+        short = ("--learning-rate", PHANTOM_RATE, "--augmentation", "light", "--working-spacing", "median")
         training = ("--epochs", epochs or PHANTOM_EPOCHS, *short)
         data = _choose(phantom, phantom, validate, training)
     rows = _main_job(out, data, model)
