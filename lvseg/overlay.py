@@ -71,6 +71,24 @@ def overlay(
     return picture
 
 
+def window_around(centre: NDArray[np.float64], side: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Return the rows and the columns of a square of a slice, moved inside and cut where it is too large.
+
+    Args:
+        centre: ``(x, y)`` in pixels of the slice.
+        side: In pixels.
+        shape: ``(rows, columns)`` of the slice.
+    """
+    x, y = centre.tolist()
+    rows, columns = shape
+    return _span(y, side, rows), _span(x, side, columns)
+
+
+def _span(centre: float, side: int, length: int) -> slice:
+    start = max(0, min(round(centre - side / 2), length - side))
+    return slice(start, min(length, start + side))
+
+
 def _grey_levels(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return pixels as 0 to 255 from the 1st to the 99th percentile; a constant slice is black."""
     low, high = np.percentile(pixels, (1, 99))

@@ -1,16 +1,19 @@
 """The command lvseg-export."""
 
+import dataclasses
 from pathlib import Path
 
 import click
 
 from lvseg.cli import Command, console, notice
+from lvseg.data.labelled import load_all
 from lvseg.data.sources import index_labels
-from lvseg.data.sunnybrook import index_sunnybrook
-from lvseg.dicom import Slice, read_slice
+from lvseg.dicom import Slice
 from lvseg.errors import DatasetError, OptionError
 from lvseg.folders import check_free, new_folder
+from lvseg.models import NetworkOptions
 from lvseg.models.pretrained import save_as_caffemodel
+from lvseg.train.recipes import DEFAULT_RECIPES
 from lvseg.train.run import TrainedRun, load_run
 from lvseg_export.bundle import MANIFEST
 from lvseg_export.export import export_run
@@ -33,7 +36,11 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Folder with DICOM files to check the export on, with --contours.  "
     "[default: the run's own validation slices]",
 )
-@click.option("--contours", type=_FOLDER, help="Folder with the contours that say which images to check on.")
+@click.option(
+    "--contours",
+    type=_FOLDER,
+    help="Folder with the labels that say which images to check on, of the kind that the run was trained on.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a former bundle in --out.")
 def main(
     run: Path, out: Path, name: str | None, images: Path | None, contours: Path | None, overwrite: bool
@@ -56,7 +63,9 @@ def main(
         return
     check_free(out, signature=MANIFEST, overwrite=overwrite)
     trained = load_run(run)
-    slices = _labelled_slices(images, contours) if images and contours else _validation_slices(trained)
+    slices = (
+        _labelled_slices(trained, images, contours) if images and contours else _validation_slices(trained)
+    )
     with (
         console.status("exporting, and comparing with the trained model"),
         new_folder(out, signature=MANIFEST, overwrite=overwrite) as folder,
@@ -78,12 +87,32 @@ def _write_caffemodel(run: Path, out: Path, *, overwrite: bool) -> None:
         raise OptionError(
             f"{out} exists: choose another --out or pass --overwrite", reason="OUTPUT_EXISTS", field="--out"
         )
-    save_as_caffemodel(load_run(run).model, out)
-    click.echo(f"weights written to {out}; start from them with: lvseg-train --pretrained {out}")
+    trained = load_run(run)
+    save_as_caffemodel(trained.model, out)
+    options = trained.record.options
+    needed = _options_to_start(options.network, options.model)
+    click.echo(f"weights written to {out}; start from them with: lvseg-train {needed} --pretrained {out}")
 
 
-def _labelled_slices(images: Path, contours: Path) -> list[Slice]:
-    return [read_slice(sample.image) for sample in index_sunnybrook(images, contours).samples]
+def _options_to_start(trained: NetworkOptions, model: str) -> str:
+    """Return the options of lvseg-train that these weights need, beside what the model's default recipe has."""
+    default = DEFAULT_RECIPES[model].network
+    needed = dataclasses.replace(trained, norm="none")  # which is folded into the convolutions
+    fields = ("trunk", "width", "fc_channels", "norm", "input_channels", "normalisation")
+    differing = [name for name in fields if getattr(needed, name) != getattr(default, name)]
+    return " ".join(
+        (f"--model {model}", *(f"--{name.replace('_', '-')} {getattr(needed, name)}" for name in differing))
+    )
+
+
+def _labelled_slices(run: TrainedRun, images: Path, contours: Path) -> list[Slice]:
+    """Return other slices to check on, with labels of the run's own kind; those left out are told."""
+    options = run.record.options
+    index = index_labels(images, contours, options.label_format, label=options.label)
+    loaded = load_all(index.samples)
+    for problem in (*index.problems, *loaded.problems):
+        notice(f"left out: {problem.message}")
+    return [image.slice for image in loaded.images]
 
 
 def _validation_slices(run: TrainedRun) -> list[Slice]:

@@ -127,6 +127,8 @@ def _training(run: TrainedRun) -> dict[str, Any]:
     options = dataclasses.asdict(record.options)
     for private in ("images", "contours", "validate"):
         del options[private]
+    if record.options.pretrained is not None:
+        options["pretrained"] = Path(record.options.pretrained).name
     return {
         "split": "by patient" if record.options.validate else "by contour: patients stand on both sides",
         "training_slices": len(record.training),

@@ -23,8 +23,8 @@ class Augmentation:
     """Between 1/scale and scale."""
     stretch: float = 1.12
     """Of each axis on its own, between 1/stretch and stretch."""
-    elastic: float = 3.0
-    """Standard deviation of a smooth displacement, in pixels."""
+    elastic_mm: float = 3.0
+    """Standard deviation of a smooth displacement."""
     cavity_share: float = 0.4
     """Share of the windows in which the cavity is deformed inside its wall."""
     cavity_smallest: float = 0.4
@@ -36,8 +36,8 @@ class Augmentation:
     """How uneven a random monotone grey-scale curve is: standard deviation of its slopes' logarithm."""
     shading: float = 0.6
     """Standard deviation of the logarithm of a smooth factor, as of a coil's sensitivity."""
-    blur: float = 1.0
-    """Standard deviation of a Gaussian blur, in pixels."""
+    blur_mm: float = 1.0
+    """Standard deviation of a Gaussian blur."""
     blurred_share: float = 0.3
     """Share of the windows that are blurred."""
     noise: float = 0.15
@@ -46,13 +46,11 @@ class Augmentation:
 
 NO_AUGMENTATION = Augmentation(
     window=None,
-    centred_share=0.0,
-    shift=0.0,
     rotation_deg=0.0,
     any_turn_share=0.0,
     scale=1.0,
     stretch=1.0,
-    elastic=0.0,
+    elastic_mm=0.0,
     cavity_share=0.0,
     gamma=1.0,
     curve=0.0,
@@ -65,8 +63,6 @@ NO_AUGMENTATION = Augmentation(
 LIGHT_AUGMENTATION = replace(
     NO_AUGMENTATION,
     window=128,
-    centred_share=0.7,
-    shift=1 / 3,
     rotation_deg=30.0,
     scale=1.2,
     gamma=1.35,

@@ -109,14 +109,21 @@ class TrainingWindows(Dataset[tuple[Tensor, Tensor]]):
         if options.gamma > 1 or options.curve > 0 or options.shading > 0:
             pixels = vary_intensities(pixels, random, options)
         if random.random() < options.blurred_share:
-            pixels = gaussian_filter(pixels, random.uniform(0, options.blur))
+            pixels = gaussian_filter(pixels, random.uniform(0, options.blur_mm) / self._working_spacing_mm)
         return pixels
 
     def _places(self, slice_: _WorkingSlice, random: np.random.Generator) -> tuple[Places, Places]:
         """Draw where in a slice the pixels of a window lie: rows and columns, each (S, S)."""
         options = self._augmentation
         ventricle = slice_.cavity.centre[::-1]
-        places = place_window(slice_.mask.shape, ventricle, random, options, side=self._side)
+        places = place_window(
+            slice_.mask.shape,
+            ventricle,
+            random,
+            options,
+            side=self._side,
+            working_spacing_mm=self._working_spacing_mm,
+        )
         if random.random() < options.cavity_share:
             places = deform_cavity(
                 places, slice_.cavity, random, options, working_spacing_mm=self._working_spacing_mm

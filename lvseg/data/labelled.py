@@ -15,8 +15,8 @@ from lvseg.dicom import Slice
 from lvseg.errors import ContourError, DatasetError, DicomError, LabelError
 
 
-class Sample(Protocol):
-    """A slice and its label, found and not yet read."""
+class Named(Protocol):
+    """A labelled slice, decoded or not."""
 
     @property
     def patient(self) -> str:
@@ -25,6 +25,10 @@ class Sample(Protocol):
     @property
     def name(self) -> str:
         """Unique in an index, and the patient's name first: ``SC-HF-I-5/0027``."""
+
+
+class Sample(Named, Protocol):
+    """A slice and its label, found and not yet read."""
 
     @property
     def number(self) -> int:

@@ -16,6 +16,7 @@ def place_window(
     options: Augmentation,
     *,
     side: int,
+    working_spacing_mm: float,
 ) -> tuple[Places, Places]:
     """Draw the rows and columns of a slice, each (side, side), at which the pixels of a window lie.
 
@@ -25,6 +26,7 @@ def place_window(
         random: What draws.
         options: ``window`` ``None`` puts the slice's middle into the window's.
         side: Of the window, in pixels.
+        working_spacing_mm: Side of a pixel.
     """
     centre = _centre(shape, ventricle, random, options, side)
     limit = 180.0 if random.random() < options.any_turn_share else options.rotation_deg
@@ -35,7 +37,7 @@ def place_window(
     along = np.arange(side) - (side - 1) / 2
     window = np.stack(np.meshgrid(along, along, indexing="ij"))  # (2, S, S)
     rows, columns = np.tensordot(to_slice, window, axes=1) + centre[:, np.newaxis, np.newaxis]
-    bend = random.uniform(0.0, options.elastic)
+    bend = random.uniform(0.0, options.elastic_mm) / working_spacing_mm
     if bend > 0:
         rows = rows + smooth_field(random, (side, side), cells=_ELASTIC_CELLS, deviation=bend)
         columns = columns + smooth_field(random, (side, side), cells=_ELASTIC_CELLS, deviation=bend)

@@ -4,28 +4,16 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
-from lvseg.data.labelled import LabelledImage
+from lvseg.data.labelled import LabelledImage, Named
 from lvseg.data.layout import case_name, case_order
 from lvseg.errors import DatasetError, OptionError
 
 
-class Sample(Protocol):
-    """What a split needs to know: a labelled slice, decoded or not."""
-
-    @property
-    def patient(self) -> str:
-        """The normalised case, such as ``SC-HF-I-5``."""
-
-    @property
-    def name(self) -> str:
-        """A name that no other sample has."""
-
-
-S = TypeVar("S", bound=Sample)
+S = TypeVar("S", bound=Named)
 
 
 @dataclass(frozen=True)

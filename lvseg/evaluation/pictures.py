@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from lvseg.evaluation.evaluation import Evaluation
 from lvseg.evaluation.results import SliceResult
-from lvseg.overlay import CONTOUR_COLOUR, MASK_COLOUR, overlay
+from lvseg.overlay import CONTOUR_COLOUR, MASK_COLOUR, overlay, window_around
 
 WORST_SLICES = 12
 """How many slices the gallery shows at most."""
@@ -124,14 +124,7 @@ def _window(result: SliceResult) -> tuple[slice, slice]:
     points = np.vstack((inside, result.image.contour))
     low, high = np.floor(points.min(axis=0)) - _MARGIN, np.ceil(points.max(axis=0)) + _MARGIN + 1
     side = max(_SMALLEST_SIDE, int((high - low).max()))
-    rows, columns = result.image.slice.pixels.shape
-    x, y = ((low + high) / 2).tolist()
-    return _span(y, side, rows), _span(x, side, columns)
-
-
-def _span(centre: float, side: int, length: int) -> slice:
-    start = max(0, min(round(centre - side / 2), length - side))
-    return slice(start, min(length, start + side))
+    return window_around((low + high) / 2, side, result.image.slice.pixels.shape)
 
 
 def _caption(rank: int, result: SliceResult) -> str:

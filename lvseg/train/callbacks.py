@@ -20,7 +20,7 @@ from lvseg.cli import notice, progress
 from lvseg.data.dataset import EpochSampler
 from lvseg.errors import OperationError
 from lvseg.train.run import LAST
-from lvseg.train.whole_files import whole_file
+from lvseg.whole_files import whole_file
 
 COLUMNS = ("epoch", "train_loss", "val_accuracy", "val_dice", "learning_rate", "seconds")
 
@@ -230,13 +230,17 @@ class EndWithoutGain(EarlyStopping):
 
 
 class ProgressDisplay(Callback):
-    """Show a bar over the epochs with loss, last Dice and time left, and a line for each validation."""
+    """Show a bar over the epochs with batch, loss, last Dice and time left, and a line for each validation.
+
+    The bar moves with every batch, and is drawn as often as rich draws, some ten times a second.
+    """
 
     def __init__(self) -> None:
         self._display: Progress | None = None
         self._task = TaskID(0)
         self._started = 0.0
         self._first_epoch = 0
+        self._losses = 0.0
         self._dice = ""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
@@ -252,29 +256,49 @@ class ProgressDisplay(Callback):
         )
         self._display.start()
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Advance the bar; print the scores of a validation."""
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Begin the epoch's mean loss."""
+        self._losses = 0.0
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002
+        outputs: Any,
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,
+    ) -> None:
+        """Move the bar; the loss is the mean of the epoch's batches until now."""
         if self._display is None:
             return
+        # Lightning gives a batch its share of the step's loss.
+        self._losses += float(outputs["loss"]) * trainer.accumulate_grad_batches
+        batches = int(trainer.num_training_batches)
+        self._show(
+            trainer,
+            f"batch {batch_idx + 1}/{batches}, loss {self._losses / (batch_idx + 1):.3f}",
+            trainer.current_epoch + (batch_idx + 1) / batches,
+        )
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Say what takes the time."""
+        self._show(trainer, "validating", trainer.current_epoch + 1)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Print the scores of a validation."""
+        if self._display is None or not validated_this_epoch(trainer):
+            return
         metrics = trainer.callback_metrics
-        epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or 0
-        each = (time.monotonic() - self._started) / (epoch - self._first_epoch)
-        left = duration(each * (epochs - epoch))
-        if validated_this_epoch(trainer):
-            self._dice = f", Dice {metrics['val_dice']:.3f}"
-            self._display.console.print(
-                f"epoch {epoch:4d}/{epochs}"
-                f"  train_loss {metrics['train_loss']:.4f}"
-                f"  val_accuracy {metrics['val_accuracy']:.4f}"
-                f"  val_dice {metrics['val_dice']:.4f}"
-                f"  {left} left",
-                highlight=False,
-                soft_wrap=True,
-            )
-        self._display.update(
-            self._task,
-            advance=1,
-            description=f"training, loss {metrics['train_loss']:.3f}{self._dice}, {left} left",
+        epoch = trainer.current_epoch + 1
+        self._dice = f", Dice {metrics['val_dice']:.3f}"
+        self._display.console.print(
+            f"epoch {epoch:4d}/{trainer.max_epochs}"
+            f"  train_loss {metrics['train_loss']:.4f}"
+            f"  val_accuracy {metrics['val_accuracy']:.4f}"
+            f"  val_dice {metrics['val_dice']:.4f}"
+            f"  {self._left(trainer, epoch)} left",
+            highlight=False,
+            soft_wrap=True,
         )
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
@@ -282,6 +306,20 @@ class ProgressDisplay(Callback):
         if self._display is not None:
             self._display.stop()
             self._display = None
+
+    def _show(self, trainer: Trainer, doing: str, done: float) -> None:
+        if self._display is not None:
+            description = f"epoch {trainer.current_epoch + 1}, {doing}{self._dice}"
+            self._display.update(
+                self._task,
+                completed=done,
+                description=f"{description}, {self._left(trainer, done)} left",
+            )
+
+    def _left(self, trainer: Trainer, done: float) -> str:
+        """Return the time that the epochs beyond ``done`` take, if they take as long as those of this start."""
+        each = (time.monotonic() - self._started) / (done - self._first_epoch)
+        return duration(each * ((trainer.max_epochs or 0) - done))
 
 
 def duration(seconds: float) -> str:

@@ -1,6 +1,8 @@
 """The checkpoints of a run: the last, the best and the snapshots, consistent whenever the training ends."""
 
+import pickle
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -8,11 +10,13 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins import TorchCheckpointIO
+from torch import Tensor
 
 from lvseg.data.dataset import EpochSampler
+from lvseg.errors import RunError
 from lvseg.train.callbacks import validated_this_epoch
 from lvseg.train.run import BEST, LAST
-from lvseg.train.whole_files import same_content, whole_file
+from lvseg.whole_files import same_content, whole_file
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -41,6 +45,54 @@ def _save(checkpoint: dict[str, Any], stream: IO[bytes]) -> None:
         if isinstance(error.__context__, OSError):
             raise error.__context__ from error
         raise
+
+
+_NEEDED = frozenset(
+    {"epoch", "state_dict", "optimizer_states", "lr_schedulers", "callbacks", "loops", "lvseg_scores"}
+)
+
+
+def check_last(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Check that a training can go on from a run's ``last.ckpt``; the values of its weights are not looked at.
+
+    Args:
+        folder: The run folder.
+        weights: What the training's own weights are like.
+
+    Raises:
+        RunError: If it is broken or another training's; the message names what can be trained from instead.
+    """
+    last = folder / LAST
+    if _can_go_on(last, weights):
+        return
+    snapshots = sorted(last.parent.glob("epoch-*.ckpt"), reverse=True)
+    whole = next((path for path in (folder / BEST, *snapshots) if _can_go_on(path, weights)), None)
+    raise RunError(
+        f"{last} is broken, or no checkpoint of this training; train anew with: lvseg-train --like {folder} --out "
+        f"OTHER{'' if whole is None else f' --pretrained {whole}, which starts from the weights saved there'}",
+        reason="BROKEN_CHECKPOINT",
+    )
+
+
+def _can_go_on(path: Path, weights: Mapping[str, Tensor]) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        # Mapped, so that no more is read than what the file says of itself.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        shapes = {name: value.shape for name, value in content["state_dict"].items()}
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        pickle.UnpicklingError,
+    ):
+        return False
+    return content.keys() >= _NEEDED and shapes == {name: value.shape for name, value in weights.items()}
 
 
 _SHARE = 1 / 30  # of the time, that checkpoints of epochs without a validation may take

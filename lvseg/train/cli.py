@@ -1,6 +1,7 @@
 """The command lvseg-train."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from lvseg.train.cli_options import (
     resolve,
 )
 from lvseg.train.once import train_or_go_on
-from lvseg.train.options import OPTIONS_FILE, RunRecord
-from lvseg.train.processes import join_processes, one_voice, only_first
+from lvseg.train.options import OPTIONS_FILE, RunRecord, TrainOptions
+from lvseg.train.processes import check_machine, join_processes, one_voice, only_first
 from lvseg.train.recipes import RECIPES
 from lvseg.train.series import SERIES_FILE, Series, leave_one_out, run_series, sweep
+from lvseg.train.start import check_start
 from lvseg.train.training import load_images, split_images
 
 
@@ -117,6 +119,8 @@ def main(
 def _resume(folder: Path, threads: int | None) -> None:
     if (folder / SERIES_FILE).is_file():
         series = Series.read(folder)
+        for one in series.runs.values():
+            check_machine(one)
         chosen = next(iter(series.runs.values()))
         join_processes(chosen, threads=threads)
         run_series(folder, series, load_images(chosen))
@@ -143,30 +147,58 @@ def _start(
         values["batch_size"] = sizes[0]
     chosen = resolve(values, recipe=recipe, like=RunRecord.read(like).options if like else None)
     several = len(rates) > 1 or len(sizes) > 1
-    if several and cross_validate:
+    if cross_validate:
+        _refuse_beside_cross_validate(values, several=several)
+    series = None
+    if several:
+        series = sweep(chosen, rates or (chosen.learning_rate,), sizes or (chosen.batch_size,))
+    for one in series.runs.values() if series else (chosen,):
+        check_machine(one)
+    join_processes(chosen, threads=threads)
+    signature = SERIES_FILE if several or cross_validate else OPTIONS_FILE
+    only_first(lambda: _check_free(folder, chosen, signature, overwrite=overwrite))
+    images = load_images(chosen)
+    if cross_validate:
+        series = leave_one_out(chosen, list(dict.fromkeys(image.patient for image in images)))
+    if series is None:
+        data = split_images(images, chosen)
+        check_start(chosen, data)
+        only_first(lambda: remove_former(folder))
+        train_or_go_on(folder, chosen, data)
+        return
+    for one in series.runs.values():
+        check_start(one, split_images(images, one))
+    only_first(lambda: remove_former(folder))
+    only_first(lambda: series.write(folder))
+    run_series(folder, series, images)
+
+
+def _refuse_beside_cross_validate(values: Mapping[str, Any], *, several: bool) -> None:
+    beside = [f"--{name.replace('_', '-')}" for name in ("validate", "early_stopping") if name in values]
+    if beside:
+        raise OptionError(
+            "--cross-validate leaves each patient out in turn and looks at it when all is over; leave out "
+            f"{' and '.join(beside)}",
+            reason="INVALID_OPTION",
+            field="--cross-validate",
+        )
+    if several:
         raise OptionError(
             "--cross-validate and several rates or batch sizes cannot go together; compare them first",
             reason="INVALID_OPTION",
             field="--cross-validate",
         )
-    join_processes(chosen, threads=threads)
-    signature = SERIES_FILE if several or cross_validate else OPTIONS_FILE
-    only_first(lambda: check_free(folder, signature=signature, overwrite=overwrite))
-    images = load_images(chosen)
-    if several:
-        series = sweep(chosen, rates or (chosen.learning_rate,), sizes or (chosen.batch_size,))
-    elif cross_validate:
-        series = leave_one_out(chosen, list(dict.fromkeys(image.patient for image in images)))
-    else:
-        data = split_images(images, chosen)
-        only_first(lambda: remove_former(folder))
-        train_or_go_on(folder, chosen, data)
-        return
-    for one in series.runs.values():
-        split_images(images, one)
-    only_first(lambda: remove_former(folder))
-    only_first(lambda: series.write(folder))
-    run_series(folder, series, images)
+
+
+def _check_free(folder: Path, chosen: TrainOptions, signature: str, *, overwrite: bool) -> None:
+    check_free(folder, signature=signature, overwrite=overwrite)
+    weights = Path(chosen.pretrained) if chosen.pretrained else None
+    if weights and folder.resolve() in (weights, *weights.parents):
+        raise OptionError(
+            f"--out {folder} would take the place of the weights of --pretrained; choose another --out",
+            reason="OUTPUT_EXISTS",
+            field="--out",
+        )
 
 
 def _refuse_options_beside_resume(context: click.Context) -> None:

@@ -35,16 +35,20 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 _COUNT = click.IntRange(1)
 
 
-class _NumberOr(click.ParamType[Any]):
-    """A number, or a word that stands for no number."""
+NOTHING = object()
+"""What a user gives to have ``None``, by a word."""
 
-    def __init__(self, word: str, number: click.ParamType[Any], name: str) -> None:
+
+class _Or(click.ParamType[Any]):
+    """A value, or a word that stands for none."""
+
+    def __init__(self, word: str, value: click.ParamType[Any], name: str) -> None:
         self.name = f"{name}|{word}"
         self._word = word
-        self._number = number
+        self._value = value
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if value == self._word else self._number.convert(value, param, ctx)
+        return NOTHING if value == self._word else self._value.convert(value, param, ctx)
 
 
 DATA = (
@@ -59,7 +63,7 @@ DATA = (
     ),
     click.option(
         "--label",
-        type=_COUNT,
+        type=_Or("any", _COUNT, "integer"),
         help="Value, or segment, of the ventricle where labels name several structures.",
     ),
     click.option(
@@ -75,12 +79,12 @@ DATA = (
         help="Validate on a random share of the contours, whoever's they are: flatters.",
     ),
     click.option(
-        "--strict", is_flag=True, default=None, help="Refuse data of which any contour cannot be used."
+        "--strict/--no-strict", default=None, help="Refuse data of which any contour cannot be used."
     ),
     click.option(
         "--working-spacing",
         "working_spacing_mm",
-        type=_NumberOr("median", click.FloatRange(0.2, 5), "mm"),
+        type=_Or("median", click.FloatRange(0.2, 5), "mm"),
         help="Pixel spacing that the network sees; median: that of the training slices.",
     ),
 )
@@ -115,8 +119,7 @@ NETWORK = (
 TRAINING = (
     click.option(
         "--pretrained",
-        type=click.Path(exists=True, path_type=Path),
-        metavar="FILE",
+        type=_Or("none", click.Path(exists=True, path_type=Path), "file"),
         help="Start from these weights: a .caffemodel, torchvision's .pth, a .safetensors file, or a run.",
     ),
     click.option(
@@ -161,7 +164,7 @@ TRAINING = (
     ),
     click.option(
         "--window",
-        type=_NumberOr("whole", click.IntRange(64), "pixels"),
+        type=_Or("whole", click.IntRange(64), "pixels"),
         help="Side of the training windows in pixels of the working grid, or whole slices.",
     ),
     click.option(
@@ -170,12 +173,13 @@ TRAINING = (
         help=f"Epochs between validations; it has to divide --epochs.  [default: {TrainOptions.validation_interval}]",
     ),
     click.option(
-        "--snapshot-interval", type=_COUNT, metavar="EPOCHS", help="Keep a checkpoint every so many epochs."
+        "--snapshot-interval",
+        type=_Or("off", _COUNT, "epochs"),
+        help="Keep a checkpoint every so many epochs.",
     ),
     click.option(
         "--early-stopping",
-        type=_COUNT,
-        metavar="VALIDATIONS",
+        type=_Or("off", _COUNT, "validations"),
         help="Stop after so many without a better Dice.",
     ),
     click.option(
@@ -193,11 +197,11 @@ MACHINE = (
     ),
     click.option("--devices", type=_COUNT, help=f"Devices a machine.  [default: {TrainOptions.devices}]"),
     click.option("--nodes", type=_COUNT, help=f"Machines.  [default: {TrainOptions.nodes}]"),
-    click.option("--compile", is_flag=True, default=None, help="Compile the network: wants a C++ compiler."),
+    click.option("--compile/--no-compile", default=None, help="Compile the network: wants a C++ compiler."),
     click.option(
         "--workers",
         type=click.IntRange(0),
-        help=f"Processes that prepare windows.  [default: {TrainOptions.workers}]",
+        help="Processes that prepare windows.  [default: 0; with a GPU all cores but one, up to 8]",
     ),
 )
 
@@ -237,14 +241,18 @@ def resolve(values: Mapping[str, Any], *, recipe: str | None, like: TrainOptions
         )
     base: Recipe = like or (find_recipe(recipe) if recipe else DEFAULT_RECIPES[values.get("model", "fcn-8s")])
     changed = {name: _plain(value) for name, value in values.items() if name not in _NETWORK}
+    if "validate" in changed and "validation_percent" in changed:
+        raise OptionError(
+            "--validate and --validation-percent are two ways to divide the data: give one of them",
+            reason="TWO_SPLITS",
+            field="--validation-percent",
+        )
     try:
         network = dataclasses.replace(
             base.network, **{name: values[name] for name in _NETWORK & values.keys()}
         )
     except ValueError as error:
         raise OptionError(str(error), reason="INVALID_OPTION", field="--model") from error
-    if changed.get("working_spacing_mm") == "median":
-        changed["working_spacing_mm"] = None
     if "validate" in changed:
         changed.setdefault("validation_percent", None)
     elif "validation_percent" in changed:
@@ -257,14 +265,16 @@ def resolve(values: Mapping[str, Any], *, recipe: str | None, like: TrainOptions
 
 
 def _augmentation(base: Augmentation, changed: dict[str, Any]) -> Augmentation:
-    named, window = changed.pop("augmentation", None), changed.pop("window", None)
-    if named is not None:
-        base = dataclasses.replace(AUGMENTATIONS[named], window=base.window)
-    return base if window is None else dataclasses.replace(base, window=None if window == "whole" else window)
+    if "augmentation" in changed:
+        named = AUGMENTATIONS[changed.pop("augmentation")]
+        base = dataclasses.replace(named, window=named.window and (base.window or named.window))
+    return dataclasses.replace(base, window=changed.pop("window", base.window))
 
 
 def _plain(value: Any) -> Any:
     """Return a value as a run records it: paths in full, as text."""
+    if value is NOTHING:
+        return None
     return str(value.resolve()) if isinstance(value, Path) else value
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lvseg.contour import Mask, check_mask
-from lvseg.train.whole_files import whole_file
+from lvseg.whole_files import whole_file
 
 CONFUSION = Path("confusion.csv")
 

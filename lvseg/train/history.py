@@ -14,7 +14,7 @@ from lvseg.contour import Mask
 from lvseg.data.labelled import LabelledImage
 from lvseg.train.confusion import CONFUSION, Confusion, read_confusions, write_confusions
 from lvseg.train.views import side_by_side, spread_over_areas, ventricle_view
-from lvseg.train.whole_files import whole_file
+from lvseg.whole_files import whole_file
 
 HISTORY = Path("history")
 """Folder of the masks and pictures of some epochs."""

@@ -13,7 +13,7 @@ from lvseg.data.augmentation import Augmentation
 from lvseg.errors import OptionError, RunError
 from lvseg.models.options import NetworkOptions
 from lvseg.train.recipes import Recipe
-from lvseg.train.whole_files import whole_file
+from lvseg.whole_files import whole_file
 
 OPTIONS_FILE = "options.json"
 
@@ -50,7 +50,8 @@ class TrainOptions(Recipe):
     nodes: int = 1
     """Machines."""
     compile: bool = False
-    workers: int = 0
+    workers: int | None = None
+    """``None``: none on a CPU, with a GPU all cores but one, up to 8."""
 
     @classmethod
     def following(cls, recipe: Recipe, **more: Any) -> Self:
@@ -90,7 +91,8 @@ class TrainOptions(Recipe):
             )
         if self.pretrained is not None and self.initialisation == "zero":
             raise OptionError(
-                "--pretrained and --initialisation zero contradict each other; give one of them",
+                f"--pretrained is of no use to weights that start at zero, as those of {self.recipe} do; add "
+                "--initialisation he, or leave out --pretrained",
                 reason="INVALID_OPTION",
                 field="--initialisation",
             )

@@ -21,6 +21,9 @@ from lvseg.train.options import TrainOptions
 
 T = TypeVar("T")
 
+MOST_LOADING_PROCESSES = 8
+"""Of one training process, where the options leave their number open."""
+
 
 def check_machine(options: TrainOptions) -> None:
     """Check that this machine can do what the options ask of it.
@@ -91,6 +94,26 @@ def join_processes(options: TrainOptions, *, threads: int | None) -> None:
                 strategy.launcher.launch(strategy.setup_environment)
     if threads:
         torch.set_num_threads(threads)
+
+
+def loading_processes(options: TrainOptions) -> int:
+    """Return how many processes prepare the windows of this training process.
+
+    Where the options leave it open: none on a CPU, whose cores the network itself needs; with GPUs, which must
+    not wait for windows, all cores but one, shared by the machine's training processes, up to 8 each.
+    """
+    if options.workers is not None:
+        return options.workers
+    if not torch.cuda.is_available():
+        return 0
+    return min((_cores() - 1) // options.devices, MOST_LOADING_PROCESSES)
+
+
+def _cores() -> int:
+    """Return the cores that this process may use, where the system tells, else those there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def new_trainer(options: TrainOptions, **more: object) -> Trainer:

@@ -37,8 +37,9 @@ class TrainedRun:
 
 
 def load_run(folder: Path, checkpoint: Checkpoint = "best") -> TrainedRun:
-    """Read a model of a run: the moving average of its weights, which is what validation judges.
+    """Read a model of a run with the weights that validation judges.
 
+    They are the moving average, or the weights as they are in a run whose ``averaged_steps`` is 0.
     No code of the checkpoint is executed.
 
     Raises:

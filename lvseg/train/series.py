@@ -22,6 +22,7 @@ from lvseg.train.once import Outcome, train_or_go_on
 from lvseg.train.options import TrainOptions
 from lvseg.train.processes import only_first
 from lvseg.train.training import split_images
+from lvseg.whole_files import whole_file
 
 SERIES_FILE = "series.json"
 
@@ -38,7 +39,8 @@ class Series:
     def write(self, folder: Path) -> None:
         """Write ``series.json``."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / SERIES_FILE).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        with whole_file(folder / SERIES_FILE) as stream:
+            stream.write((json.dumps(dataclasses.asdict(self), indent=2) + "\n").encode())
 
     @classmethod
     def read(cls, folder: Path) -> "Series":
@@ -74,15 +76,8 @@ def leave_one_out(options: TrainOptions, patients: Sequence[str]) -> Series:
     So nothing of the patient left out decides anything, not even which epoch's weights are kept.
 
     Raises:
-        OptionError: If the options would let it, or if there is one patient alone.
+        OptionError: If there is one patient alone.
     """
-    if options.validate or options.early_stopping is not None:
-        raise OptionError(
-            "--cross-validate leaves each patient out in turn and looks at it when all is over; leave out "
-            "--validate and --early-stopping",
-            reason="INVALID_OPTION",
-            field="--cross-validate",
-        )
     if len(patients) < 2:
         raise OptionError(
             f"--cross-validate needs two patients at least, found {len(patients)}",
@@ -91,7 +86,11 @@ def leave_one_out(options: TrainOptions, patients: Sequence[str]) -> Series:
         )
     runs = {
         patient: dataclasses.replace(
-            options, validate=(patient,), validation_percent=None, validation_interval=options.epochs
+            options,
+            validate=(patient,),
+            validation_percent=None,
+            validation_interval=options.epochs,
+            early_stopping=None,
         )
         for patient in patients
     }

@@ -17,7 +17,7 @@ from lvseg.data.dataset import EpochSampler, TrainingWindows
 from lvseg.data.labelled import LabelledImage, load_all
 from lvseg.data.sources import index_labels
 from lvseg.data.split import Split, check_patients_apart, choose_split
-from lvseg.errors import OperationError, OptionError, RunError
+from lvseg.errors import OperationError, RunError
 from lvseg.folders import new_folder
 from lvseg.models import build_model
 from lvseg.train.callbacks import (
@@ -29,14 +29,14 @@ from lvseg.train.callbacks import (
     ProgressDisplay,
     ReproducibleDropout,
 )
-from lvseg.train.checkpoints import RunCheckpoints, WholeCheckpoints
+from lvseg.train.checkpoints import RunCheckpoints, WholeCheckpoints, check_last
 from lvseg.train.history import ValidationHistory
 from lvseg.train.options import OPTIONS_FILE, RunRecord, TrainOptions, package_versions
-from lvseg.train.processes import new_trainer, only_first, quiet_lightning, rank
+from lvseg.train.processes import loading_processes, new_trainer, only_first, quiet_lightning, rank
 from lvseg.train.run import LAST, METRICS, TrainedRun, load_run
 from lvseg.train.start import starting_model
 from lvseg.train.task import SegmentationTask
-from lvseg.train.whole_files import remove_unfinished
+from lvseg.whole_files import remove_unfinished
 
 
 def load_images(options: TrainOptions) -> Sequence[LabelledImage]:
@@ -114,19 +114,12 @@ def fit(folder: Path, record: RunRecord, data: Split[LabelledImage]) -> TrainedR
     all that is random is a function of seed, epoch, batch and sample, and files are written whole.
 
     Raises:
-        OptionError: If there are more processes than validation slices.
+        RunError: If its last checkpoint is broken.
         OperationError: If it was interrupted, its loss is no number any more, a file could not be written, or a
             loading process died. What was written before is as it was.
     """
     options = record.options
     processes = options.devices * options.nodes
-    if processes > len(data.validation):
-        raise OptionError(
-            f"{processes} processes cannot share {len(data.validation)} validation slice(s); lower --devices or "
-            "--nodes",
-            reason="INVALID_OPTION",
-            field="--devices",
-        )
     seed_everything(options.seed, verbose=False)
     last = folder / LAST
     resuming = only_first(last.is_file)
@@ -136,6 +129,8 @@ def fit(folder: Path, record: RunRecord, data: Split[LabelledImage]) -> TrainedR
         working_spacing_mm=record.working_spacing_mm,
         validation=data.validation,
     )
+    if resuming:
+        check_last(folder, task.state_dict())
     training, sampler = _training_batches(record, data.training)
     shared: Dataset[tuple[Tensor, ...]] = TensorDataset(torch.arange(rank(), len(data.validation), processes))
     validation: DataLoader[tuple[Tensor, ...]] = DataLoader(shared, batch_size=None)
@@ -180,12 +175,13 @@ def _training_batches(
     sampler = EpochSampler(
         len(windows), seed=options.seed, batch_size=options.batch_size, processes=processes, rank=rank()
     )
+    workers = loading_processes(options)
     loader = DataLoader(
         windows,
         batch_size=options.batch_size // processes,
         sampler=sampler,
-        num_workers=options.workers,
-        persistent_workers=options.workers > 0,
+        num_workers=workers,
+        persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
     return loader, sampler

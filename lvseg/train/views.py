@@ -7,7 +7,7 @@ from PIL import Image
 
 from lvseg.contour import Mask
 from lvseg.data.labelled import LabelledImage
-from lvseg.overlay import overlay
+from lvseg.overlay import overlay, window_around
 
 VIEW_SIDE = 208
 """Side of a view, in pixels."""
@@ -55,12 +55,5 @@ def side_by_side(pictures: Sequence[Image.Image], *, gap: int = 4) -> Image.Imag
 def _window(image: LabelledImage) -> tuple[slice, slice]:
     """Return the window's rows and columns."""
     low, high = np.floor(image.contour.min(axis=0)), np.ceil(image.contour.max(axis=0)) + 1
-    rows, columns = image.slice.pixels.shape
     side = max(_SMALLEST, round(_AROUND * float((high - low).max())))
-    x, y = ((low + high) / 2).tolist()
-    return _span(y, side, rows), _span(x, side, columns)
-
-
-def _span(centre: float, side: int, length: int) -> slice:
-    start = max(0, min(round(centre - side / 2), length - side))
-    return slice(start, min(length, start + side))
+    return window_around((low + high) / 2, side, image.slice.pixels.shape)

@@ -1,6 +1,8 @@
 """DICOM SEG objects beside the DICOM images that their frames refer to."""
 
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -125,13 +127,22 @@ class _Source(NamedTuple):
 
 
 def _identity(path: Path) -> _Identity:
-    try:
-        header = pydicom.dcmread(
-            path, stop_before_pixels=True, specific_tags=["SOPClassUID", "SOPInstanceUID"]
-        )
-    except InvalidDicomError:
-        return _Identity("", "")
-    return _Identity(str(header.get("SOPClassUID", "")), str(header.get("SOPInstanceUID", "")))
+    with _without_warnings():
+        try:
+            header = pydicom.dcmread(
+                path, stop_before_pixels=True, specific_tags=["SOPClassUID", "SOPInstanceUID"]
+            )
+        except InvalidDicomError:
+            return _Identity("", "")
+        return _Identity(str(header.get("SOPClassUID", "")), str(header.get("SOPInstanceUID", "")))
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keep from the user what pydicom warns of: values that only miss the standard, with UIDs and paths."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _image_of(
@@ -225,7 +236,8 @@ class _Frames:
 def _frames(path: Path, _changed_ns: int) -> _Frames:
     """Read a SEG object; the last ones stay in memory, for their slices come one after the other."""
     try:
-        return _Frames(path, pydicom.dcmread(path))
+        with _without_warnings():
+            return _Frames(path, pydicom.dcmread(path))
     except (
         AttributeError,
         KeyError,

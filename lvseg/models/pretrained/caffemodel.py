@@ -5,7 +5,7 @@ import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from lvseg.models.pretrained.wire import (
     header,
     varint,
 )
+from lvseg.whole_files import whole_file
 
 Blob = NDArray[np.float32] | NDArray[np.float64]
 
@@ -181,17 +182,18 @@ def _text(kind: int, value: int | Message) -> str:
 def write_caffemodel(path: Path, model: CaffeModel) -> None:
     """Write a net's weights as Caffe of today does: ``layer`` messages, blobs with ``shape``, packed floats.
 
-    The file takes its name when it is complete; it is written a blob at a time.
+    It is written a blob at a time, whole or not at all.
+
+    Raises:
+        OSError: If it cannot be written; the error names ``path``.
     """
-    partial = path.with_name(path.name + ".part")
-    with partial.open("wb") as file:
+    with whole_file(path) as file:
         file.write(delimited(_NET_NAME, model.name.encode()))
         for name, blobs in model.layers.items():
             _write_layer(file, name, model.types.get(name, ""), blobs)
-    partial.replace(path)
 
 
-def _write_layer(file: BinaryIO, name: str, type_: str, blobs: Sequence[Blob]) -> None:
+def _write_layer(file: IO[bytes], name: str, type_: str, blobs: Sequence[Blob]) -> None:
     start = delimited(_LAYER_NAME, name.encode()) + delimited(_LAYER_TYPE, type_.encode())
     shapes = [
         delimited(_BLOB_SHAPE, delimited(_SHAPE_DIM, b"".join(map(varint, blob.shape)))) for blob in blobs

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from lvseg.models.pretrained.files import Weights, WeightsFile, read_weights
 from lvseg.models.pretrained.identify import identify
 
 _MISSING = "-"
+_Values = TypeVar("_Values")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +71,8 @@ def load_pretrained(model: SegmentationModel, file: Path) -> Pretrained:
     """Take a model's weights from a file: all layers, or none and an error.
 
     Fully connected weights become convolutions. Layers of class scores, ``score*`` and ``upscore*``, are
-    started anew where the file has none or has other classes. A model of one plane takes the weights of three
-    whose values are the same, added up.
+    started anew where the file has none or has other classes, and ``upscore*`` where the file's are not bilinear
+    and the model's are fixed. A model of one plane takes the weights of three whose values are the same, added up.
 
     Args:
         model: The model to fill; after an error it is as it was.
@@ -99,30 +100,29 @@ def load_pretrained(model: SegmentationModel, file: Path) -> Pretrained:
 
 
 def _layers(network: nn.Module) -> Mapping[str, Mapping[str, Tensor]]:
-    """Return the parameters of each layer that has any, without the counters of batch normalisation."""
-    layers = {
-        name: {
-            key: value for key, value in layer.state_dict().items() if not key.endswith("num_batches_tracked")
-        }
-        for name, layer in network.named_children()
-    }
-    return {name: parameters for name, parameters in layers.items() if parameters}
+    """Return the weights of each layer that has any."""
+    layers = {name: _without_counters(layer.state_dict()) for name, layer in network.named_children()}
+    return {name: weights for name, weights in layers.items() if weights}
+
+
+def _without_counters(weights: Mapping[str, _Values]) -> dict[str, _Values]:
+    """Leave out what batch normalisation counts and no score depends on."""
+    return {key: values for key, values in weights.items() if not key.endswith("num_batches_tracked")}
 
 
 def _plan(model: SegmentationModel, file: WeightsFile) -> _Plan:
     plan = _Plan()
     first = first_convolution(model.network)
     for name, wanted in _layers(model.network).items():
-        found = {
-            key: value
-            for key, value in file.layers.get(name, {}).items()
-            if not key.endswith("num_batches_tracked")
-        }
+        found = _without_counters(file.layers.get(name, {}))
         fitted = {key: _fit(found.get(key), tuple(value.shape)) for key, value in wanted.items()}
         if name == first and fitted["weight"] is None and _can_fold(model, found, wanted["weight"]):
             fitted["weight"] = found["weight"].sum(axis=1, keepdims=True)
             plan.folded.append(name)
-        if set(found) == set(wanted) and all(value is not None for value in fitted.values()):
+        fits = set(found) == set(wanted) and all(value is not None for value in fitted.values())
+        if fits and _is_other_fixed(model, name, fitted["weight"], wanted["weight"]):
+            plan.anew[name] = "another kernel in the file, bilinear with --upsampling fixed"
+        elif fits:
             plan.taken.append(name)
             plan.weights |= {f"{name}.{key}": value for key, value in fitted.items() if value is not None}
         elif (why := _reason_to_start_anew(name, found, wanted)) is not None:
@@ -160,6 +160,16 @@ def _can_fold(model: SegmentationModel, found: Weights, wanted: Tensor) -> bool:
         and model.network.options.normalisation in EQUAL_PLANES
         and "weight" in found
         and found["weight"].shape == (outputs, 3, *kernel)
+    )
+
+
+def _is_other_fixed(model: SegmentationModel, name: str, found: NDArray[Any] | None, wanted: Tensor) -> bool:
+    """Return whether a kernel that is never trained here would be another one than bilinear."""
+    return (
+        name.startswith("upscore")
+        and model.network.options.upsampling == "fixed"
+        and found is not None
+        and not np.allclose(found, wanted.numpy(force=True), rtol=0, atol=1e-5)
     )
 
 
@@ -222,7 +232,7 @@ def _differs(model: SegmentationModel, file: WeightsFile, plan: _Plan, remedy: s
     only_in_file = [
         (f"{name}.{key}", _shape(values), _MISSING)
         for name in _unused(model.network, file)
-        for key, values in file.layers[name].items()
+        for key, values in _without_counters(file.layers[name]).items()
     ]
     return WeightsError(
         f"{file.path} ({file.kind}) does not fit this {architecture}: {len(plan.differing)} weights differ, the "

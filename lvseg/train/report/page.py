@@ -26,7 +26,7 @@ from lvseg.train.report.curves import CLASSES, CURVES, Progress, svg
 from lvseg.train.report.layers import BINS, Statistics, activations, parameters, weights
 from lvseg.train.run import TrainedRun
 from lvseg.train.views import spread_over_areas, ventricle_view
-from lvseg.train.whole_files import whole_file
+from lvseg.whole_files import whole_file
 
 REPORT = Path("report.html")
 

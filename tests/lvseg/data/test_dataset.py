@@ -11,7 +11,7 @@ from lvseg.data.sunnybrook import LabelledImage, LabelledSlice
 from lvseg.dicom import Slice
 from lvseg.models import NetworkOptions
 
-STILL = dataclasses.replace(NO_AUGMENTATION, window=65, centred_share=1.0)
+STILL = dataclasses.replace(NO_AUGMENTATION, window=65, centred_share=1.0, shift=0.0)
 CENTRE = (50.0, 70.0)
 
 
@@ -73,7 +73,7 @@ def test_without_augmentation_the_window_is_the_slice_around_the_ventricle():
         {"rotation_deg": 90.0},
         {"scale": 1.5},
         {"stretch": 1.3},
-        {"elastic": 3.0},
+        {"elastic_mm": 3.0},
         {"cavity_share": 1.0},
         {"shift": 0.3},
         {"gamma": 2.0},

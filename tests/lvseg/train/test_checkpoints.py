@@ -1,61 +1,88 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from lvseg.train.checkpoints import WholeCheckpoints
+from lvseg.errors import RunError
+from lvseg.models import NetworkOptions, build_model
+from lvseg.train.checkpoints import WholeCheckpoints, check_last
 from lvseg.train.run import BEST, LAST, load_run
-from lvseg.train.whole_files import remove_unfinished, same_content, whole_file
 
 
-def test_a_file_is_written_in_one_piece(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_bytes(b"before")
-    with whole_file(path) as stream:
-        stream.write(b"after")
-        stream.flush()
-        assert path.read_bytes() == b"before"
-    assert path.read_bytes() == b"after"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+def weights_of(run: Path) -> dict[str, torch.Tensor]:
+    """Return the weights of a run's training, under their names in a checkpoint."""
+    return {f"model.{name}": value for name, value in load_run(run).model.state_dict().items()}
 
 
-def test_an_error_while_writing_leaves_what_was_there(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_bytes(b"before")
-    with pytest.raises(TypeError), whole_file(path) as stream:
-        stream.writelines([b"half", "no bytes"])
-    assert path.read_bytes() == b"before"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5000])
 
 
-def test_an_error_of_the_disk_names_the_file(tmp_path):
-    with pytest.raises(OSError, match="No such file") as caught, whole_file(tmp_path / "nowhere/a.txt"):
-        pass
-    assert caught.value.filename == str(tmp_path / "nowhere/a.txt")
+def of_another_width(path: Path) -> None:
+    content = torch.load(path, weights_only=True)
+    other = build_model("fcn-8s", NetworkOptions(width=0.25, fc_channels=16, norm="batch"))
+    content["state_dict"] = {f"model.{name}": value for name, value in other.state_dict().items()}
+    torch.save(content, path)
 
 
-def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
-    for name in (".last.ckpt.unfinished", ".best.ckpt.unfinished", "last.ckpt", ".hidden"):
-        (tmp_path / name).write_bytes(b"")
-    remove_unfinished(tmp_path)
-    assert {entry.name for entry in tmp_path.iterdir()} == {"last.ckpt", ".hidden"}
+def weights_alone(path: Path) -> None:
+    torch.save({"state_dict": torch.load(path, weights_only=True)["state_dict"]}, path)
 
 
-def test_a_second_name_keeps_the_content_when_the_first_is_written_anew(tmp_path):
-    first, second = tmp_path / "first", tmp_path / "second"
-    first.write_bytes(b"1")
-    second.write_bytes(b"0")
-    same_content(first, second)
-    same_content(first, second)  # of a file that has both names already
-    assert second.stat().st_ino == first.stat().st_ino
-    with whole_file(first) as stream:
-        stream.write(b"2")
-    assert (first.read_bytes(), second.read_bytes()) == (b"2", b"1")
-    assert len(list(tmp_path.iterdir())) == 2
+BREAKS: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "a text": lambda path: path.write_bytes(b"not a checkpoint"),
+    "cut off": cut_off,
+    "another network's": of_another_width,
+    "weights alone": weights_alone,
+}
+
+
+@pytest.mark.parametrize("spoil", BREAKS.values(), ids=BREAKS)
+def test_a_last_checkpoint_that_cannot_be_gone_on_from_is_refused_with_what_can(trained_run, tmp_path, spoil):
+    run = Path(shutil.copytree(trained_run, tmp_path / "run"))
+    weights = weights_of(run)
+    check_last(run, weights)
+    spoil(run / LAST)
+    with pytest.raises(RunError) as caught:
+        check_last(run, weights)
+    assert str(caught.value) == (
+        f"{run / LAST} is broken, or no checkpoint of this training; train anew with: lvseg-train --like {run} "
+        f"--out OTHER --pretrained {run / BEST}, which starts from the weights saved there"
+    )
+
+
+def test_of_broken_checkpoints_the_newest_snapshot_that_reads_is_named(trained_run, tmp_path):
+    run = Path(shutil.copytree(trained_run, tmp_path / "run"))
+    weights = weights_of(run)
+    for name in ("epoch-0010.ckpt", "epoch-0020.ckpt", "epoch-0030.ckpt"):
+        shutil.copy(run / LAST, (run / LAST).with_name(name))
+    for name in (LAST.name, BEST.name, "epoch-0030.ckpt"):
+        cut_off((run / LAST).with_name(name))
+    with pytest.raises(RunError, match=r"--pretrained \S+/epoch-0020\.ckpt,"):
+        check_last(run, weights)
+
+
+def test_where_no_checkpoint_reads_only_a_new_training_is_left(trained_run, tmp_path):
+    run = Path(shutil.copytree(trained_run, tmp_path / "run"))
+    weights = weights_of(run)
+    for checkpoint in (LAST, BEST):
+        cut_off(run / checkpoint)
+    with pytest.raises(RunError, match=r"lvseg-train --like \S+ --out OTHER$"):
+        check_last(run, weights)
+
+
+def test_going_on_from_a_broken_checkpoint_is_one_line(trained_run, lvseg_train, tmp_path):
+    run = Path(shutil.copytree(trained_run, tmp_path / "run"))
+    cut_off(run / LAST)
+    resumed = lvseg_train.run("--resume", run, "--threads", 1)
+    assert resumed.exit_code == 2
+    assert resumed.last_line.startswith(f"error: {run / LAST} is broken")
+    assert "Traceback" not in resumed.output
 
 
 @pytest.fixture

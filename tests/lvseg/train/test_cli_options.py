@@ -4,9 +4,9 @@ from typing import Any
 import click
 import pytest
 
-from lvseg.data.augmentation import NO_AUGMENTATION, Augmentation
+from lvseg.data.augmentation import LIGHT_AUGMENTATION, NO_AUGMENTATION, Augmentation
 from lvseg.errors import OptionError
-from lvseg.train.cli_options import given, resolve
+from lvseg.train.cli_options import DATA, NOTHING, TRAINING, given, options, resolve
 from lvseg.train.options import TrainOptions
 from lvseg.train.recipes import RECIPES
 
@@ -73,16 +73,57 @@ def test_a_window_changes_the_window_alone():
 
 def test_a_spacing_of_the_data_takes_the_place_of_the_recipes():
     assert resolved().working_spacing_mm == RECIPES["scratch-fcn8s"].working_spacing_mm == 1.0
-    assert resolved(working_spacing_mm="median").working_spacing_mm is None
+    assert resolved(working_spacing_mm=NOTHING).working_spacing_mm is None
 
 
 def test_whole_slices_are_a_window_of_no_size():
-    assert resolved(window="whole").augmentation.window is None
+    assert resolved(window=NOTHING).augmentation.window is None
 
 
-def test_no_augmentation_keeps_the_window_of_the_recipe():
-    augmentation = resolved(augmentation="none").augmentation
-    assert (augmentation.window, augmentation.scale) == (160, NO_AUGMENTATION.scale)
+def test_no_augmentation_is_whole_slices_as_they_are():
+    assert resolved(augmentation="none").augmentation == NO_AUGMENTATION
+
+
+def test_windows_without_augmentation_lie_where_those_with_it_do():
+    augmentation = resolved("lab-1", window=64).augmentation
+    assert (augmentation.window, augmentation.centred_share) == (64, Augmentation().centred_share)
+    assert augmentation.rotation_deg == 0
+
+
+def test_a_lighter_augmentation_keeps_the_window_of_the_recipe():
+    augmentation = resolved(augmentation="light").augmentation
+    assert (augmentation.window, augmentation.scale) == (160, LIGHT_AUGMENTATION.scale)
+
+
+@pytest.mark.parametrize("name", ["early_stopping", "snapshot_interval", "label"])
+def test_what_a_cloned_run_has_can_be_taken_back(name):
+    run = resolved(**{name: 3})
+    assert getattr(resolved(like=run, **{name: NOTHING}), name) is None
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        (["--window", "whole"], "window"),
+        (["--working-spacing", "median"], "working_spacing_mm"),
+        (["--early-stopping", "off"], "early_stopping"),
+        (["--snapshot-interval", "off"], "snapshot_interval"),
+        (["--pretrained", "none"], "pretrained"),
+        (["--label", "any"], "label"),
+    ],
+)
+def test_a_word_stands_for_no_value(option, name):
+    @click.command()
+    @options(DATA, TRAINING)
+    def command(**values: Any) -> None:
+        assert given(values) == {name: NOTHING}
+
+    command.main(option, standalone_mode=False)
+
+
+def test_two_ways_to_divide_the_data_are_refused_before_they_are_read():
+    with pytest.raises(OptionError, match="are two ways to divide the data: give one of them"):
+        resolved(validate=("SC-HF-I-5",), validation_percent=10.0)
 
 
 def test_missing_folders_are_named():

@@ -70,5 +70,5 @@ def test_a_recipe_for_pretrained_weights_asks_for_them():
 
 
 def test_weights_cannot_be_zero_and_pretrained():
-    with pytest.raises(OptionError, match="--pretrained and --initialisation zero contradict each other"):
+    with pytest.raises(OptionError, match="add --initialisation he, or leave out --pretrained"):
         training_options(pretrained="weights.caffemodel", initialisation="zero")

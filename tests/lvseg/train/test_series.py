@@ -32,10 +32,20 @@ def test_each_patient_is_left_out_once_and_looked_at_at_the_end_alone():
     assert {run.validation_percent for run in runs.values()} == {None}
 
 
-@pytest.mark.parametrize("change", [{"validate": ("A",)}, {"early_stopping": 3}])
-def test_nothing_of_the_patient_left_out_may_decide(change):
-    with pytest.raises(OptionError, match="leave out --validate and --early-stopping"):
-        leave_one_out(options(**change), ["A", "B"])
+def test_what_a_cloned_run_was_validated_by_does_not_matter():
+    runs = leave_one_out(options(validate=("A",), early_stopping=3), ["A", "B"]).runs
+    assert {name: (run.validate, run.early_stopping) for name, run in runs.items()} == {
+        "A": (("A",), None),
+        "B": (("B",), None),
+    }
+
+
+@pytest.mark.parametrize("change", [("--validate", "A"), ("--early-stopping", "3")])
+def test_nothing_of_the_patient_left_out_may_decide(lvseg_train, few_options, tmp_path, change):
+    data = [few_options[0], few_options[1], few_options[2], few_options[3]]
+    training = lvseg_train.run(*data, "--cross-validate", *change, "--out", tmp_path / "runs")
+    assert training.exit_code == 2
+    assert training.last_line.endswith(f"when all is over; leave out {change[0]}")
 
 
 def test_one_patient_cannot_be_left_out():

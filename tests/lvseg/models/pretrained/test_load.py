@@ -28,11 +28,12 @@ VGG16 = ("fcn-8s", IMAGENET)
 
 
 def random_model(architecture: str, options: NetworkOptions) -> SegmentationModel:
-    """Return a model of which no weight is zero."""
+    """Return a model of which no weight that is trained is zero."""
     torch.manual_seed(0)
     model = build_model(architecture, options).eval()
     for weight in model.network.parameters():
-        weight.data += 0.05 * torch.randn_like(weight)
+        if weight.requires_grad:
+            weight.data += 0.05 * torch.randn_like(weight)
     return model
 
 
@@ -282,6 +283,39 @@ def test_the_table_shows_layers_that_only_the_file_has(tmp_path):
     rows = [" ".join(line.split()) for line in caught.value.table.splitlines()]
     assert "conv1.weight 12 x 3 x 11 x 11 -" in rows
     assert "conv1_1.weight - 8 x 3 x 3 x 3" in rows
+
+
+def test_the_table_leaves_out_what_batch_normalisation_counts(tmp_path):
+    source = random_model("fcn-alexnet", dataclasses.replace(GREY, norm="batch"))
+    torch.save(source.state_dict(), tmp_path / "net.pth")
+    with pytest.raises(WeightsError) as caught:
+        load_pretrained(build_model("fcn-8s", GREY), tmp_path / "net.pth")
+    assert "conv4.norm.running_mean" in caught.value.table
+    assert "num_batches_tracked" not in caught.value.table
+
+
+@pytest.mark.parametrize("architecture", ["fcn-alexnet", "fcn-8s"])
+def test_learned_upsampling_does_not_stay_in_a_model_whose_own_is_fixed(architecture, tmp_path):
+    source = random_model(architecture, dataclasses.replace(GREY, upsampling="learned"))
+    save_as_caffemodel(source, tmp_path / "net.caffemodel")
+    model = build_model(architecture, GREY)
+    bilinear = {name: weight.clone() for name, weight in model.network.named_parameters() if "upscore" in name}
+    pretrained = load_pretrained(model, tmp_path / "net.caffemodel")
+    assert dict(pretrained.started_anew) == {
+        name.removesuffix(".weight"): "another kernel in the file, bilinear with --upsampling fixed"
+        for name in bilinear
+    }
+    assert all(torch.equal(model.network.get_parameter(name), weight) for name, weight in bilinear.items())
+    assert torch.equal(model.network.score_fr.weight, source.network.score_fr.weight)
+
+
+def test_learned_upsampling_goes_on_in_a_model_that_trains_its_own(tmp_path):
+    options = dataclasses.replace(GREY, upsampling="learned")
+    source = random_model("fcn-8s", options)
+    save_as_caffemodel(source, tmp_path / "net.caffemodel")
+    model = build_model("fcn-8s", options)
+    assert dict(load_pretrained(model, tmp_path / "net.caffemodel").started_anew) == {}
+    assert torch.equal(model.network.upscore8.weight, source.network.upscore8.weight)
 
 
 def test_a_command_prints_the_table_before_its_one_line():
