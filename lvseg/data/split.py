@@ -12,7 +12,6 @@ from lvseg.data.labelled import LabelledImage, Named
 from lvseg.data.layout import case_name, case_order
 from lvseg.errors import DatasetError, OptionError
 
-
 S = TypeVar("S", bound=Named)
 
 

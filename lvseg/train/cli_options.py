@@ -43,9 +43,12 @@ class _Or(click.ParamType[Any]):
     """A value, or a word that stands for none."""
 
     def __init__(self, word: str, value: click.ParamType[Any], name: str) -> None:
-        self.name = f"{name}|{word}"
+        self.name = name
         self._word = word
         self._value = value
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 - of click's interface
+        return f"{self.name}|{self._word}"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return NOTHING if value == self._word else self._value.convert(value, param, ctx)
@@ -63,7 +66,7 @@ DATA = (
     ),
     click.option(
         "--label",
-        type=_Or("any", _COUNT, "integer"),
+        type=_Or("any", _COUNT, "INTEGER"),
         help="Value, or segment, of the ventricle where labels name several structures.",
     ),
     click.option(
@@ -84,7 +87,7 @@ DATA = (
     click.option(
         "--working-spacing",
         "working_spacing_mm",
-        type=_Or("median", click.FloatRange(0.2, 5), "mm"),
+        type=_Or("median", click.FloatRange(0.2, 5), "MM"),
         help="Pixel spacing that the network sees; median: that of the training slices.",
     ),
 )
@@ -119,7 +122,7 @@ NETWORK = (
 TRAINING = (
     click.option(
         "--pretrained",
-        type=_Or("none", click.Path(exists=True, path_type=Path), "file"),
+        type=_Or("none", click.Path(exists=True, path_type=Path), "FILE"),
         help="Start from these weights: a .caffemodel, torchvision's .pth, a .safetensors file, or a run.",
     ),
     click.option(
@@ -164,7 +167,7 @@ TRAINING = (
     ),
     click.option(
         "--window",
-        type=_Or("whole", click.IntRange(64), "pixels"),
+        type=_Or("whole", click.IntRange(64), "PIXELS"),
         help="Side of the training windows in pixels of the working grid, or whole slices.",
     ),
     click.option(
@@ -174,12 +177,12 @@ TRAINING = (
     ),
     click.option(
         "--snapshot-interval",
-        type=_Or("off", _COUNT, "epochs"),
+        type=_Or("off", _COUNT, "EPOCHS"),
         help="Keep a checkpoint every so many epochs.",
     ),
     click.option(
         "--early-stopping",
-        type=_Or("off", _COUNT, "validations"),
+        type=_Or("off", _COUNT, "VALIDATIONS"),
         help="Stop after so many without a better Dice.",
     ),
     click.option(

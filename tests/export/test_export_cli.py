@@ -5,13 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from lvseg.data.sunnybrook import index_sunnybrook
 from lvseg.models import build_model
 from lvseg.models.pretrained import load_pretrained
+from lvseg.train.recipes import DEFAULT_RECIPES
 from lvseg.train.run import load_run
-from lvseg_export.bundle import load_bundle
+from lvseg_export.bundle import MANIFEST, load_bundle
 
 EXPORT = str(Path(sys.executable).with_name("lvseg-export"))
 
@@ -75,16 +79,47 @@ def test_a_runs_weights_are_written_as_a_caffemodel_that_training_starts_from(tr
     file = tmp_path / "net.caffemodel"
     result = export(trained_run, "--out", file)
     assert result.returncode == 0
-    assert (
-        result.stdout == f"weights written to {file}; start from them with: lvseg-train --pretrained {file}\n"
+    flags = "--model fcn-8s --width 0.125 --fc-channels 16 --norm none"
+    assert result.stdout == (
+        f"weights written to {file}; start from them with: lvseg-train {flags} --pretrained {file}\n"
     )
     trained = load_run(trained_run)
-    options = dataclasses.replace(trained.record.options.network, norm="none")
-    model = build_model("fcn-8s", options).eval()
+    # The options that were printed, and else those of the model's default recipe.
+    default = DEFAULT_RECIPES["fcn-8s"].network
+    model = build_model(
+        "fcn-8s", dataclasses.replace(default, width=0.125, fc_channels=16, norm="none", padding="same")
+    ).eval()
     load_pretrained(model, file)
     pixels = 300 * torch.rand(1, 1, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(model(pixels), trained.model(pixels), rtol=0, atol=1e-4)
+
+
+def test_labels_of_the_runs_own_kind_say_which_images_to_check_on(trained_run, phantom, tmp_path):
+    run = Path(shutil.copytree(trained_run, tmp_path / "run"))
+    document = json.loads((run / "options.json").read_text())
+    document["options"] |= {"label_format": "masks", "pretrained": str(tmp_path / "weights/vgg.caffemodel")}
+    (run / "options.json").write_text(json.dumps(document))
+    for sample in index_sunnybrook(phantom, phantom).samples[:2]:
+        mask = (tmp_path / "masks" / sample.image.relative_to(phantom)).with_suffix(".png")
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(255 * sample.load().mask.astype(np.uint8)).save(mask)
+    result = export(run, "--out", tmp_path / "bundle", "--images", phantom, "--contours", tmp_path / "masks")
+    assert result.returncode == 0, result.stderr
+    manifest = load_bundle(tmp_path / "bundle").manifest
+    assert manifest.engines[0].parity["labelled slices"]["slices"] == 2
+    assert manifest.training["options"]["pretrained"] == "vgg.caffemodel"
+    assert [
+        text for text in texts(json.loads((tmp_path / "bundle" / MANIFEST).read_text())) if "/" in text
+    ] == []
+
+
+def texts(value: object) -> list[str]:
+    """Return every text of a document."""
+    if isinstance(value, str):
+        return [value]
+    parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [text for part in parts for text in texts(part)]
 
 
 def test_a_file_of_weights_is_not_written_over(trained_run, tmp_path):

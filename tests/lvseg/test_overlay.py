@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lvseg.errors import ContourError
-from lvseg.overlay import CONTOUR_COLOUR, MASK_COLOUR, overlay
+from lvseg.overlay import CONTOUR_COLOUR, MASK_COLOUR, overlay, window_around
 
 SQUARE = [(1.5, 1.5), (5.5, 1.5), (5.5, 5.5), (1.5, 5.5)]
 BLACK = np.zeros((8, 8), dtype=np.float32)  # drawn 96 times larger, 768 x 768
@@ -150,3 +150,18 @@ def test_a_filled_mask_is_seen_through() -> None:
 
 def test_a_mask_is_not_filled_unless_asked() -> None:
     assert not drawn(overlay(BLACK, mask=np.ones((8, 8), dtype=bool)))[384, 384].any()
+
+
+@pytest.mark.parametrize(
+    ("centre", "expected"),
+    [
+        ((50, 30), (slice(20, 40), slice(40, 60))),
+        ((3, 78), (slice(60, 80), slice(0, 20))),  # moved inside at two edges
+    ],
+)
+def test_a_window_is_a_square_around_its_centre_within_the_slice(centre, expected):
+    assert window_around(np.array(centre, dtype=np.float64), 20, (80, 100)) == expected
+
+
+def test_a_window_larger_than_the_slice_is_cut():
+    assert window_around(np.array([40.0, 10.0]), 30, (16, 100)) == (slice(0, 16), slice(25, 55))

@@ -4,6 +4,7 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
+from click.testing import CliRunner
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.coding import Code
 from pydicom.uid import (
@@ -14,6 +15,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from lvseg.data.cli import main
 from lvseg.data.labelled import load_all
 from lvseg.data.sources import index_labels
 from lvseg.errors import DatasetError
@@ -308,3 +310,18 @@ def test_no_text_of_an_object_gets_into_a_message(study, images):
     with pytest.raises(DatasetError) as caught:
         study.index()
     assert "Doe" not in str(caught.value)
+
+
+def test_what_pydicom_warns_of_does_not_reach_the_user(study, images):
+    label = study.segmentation("A/seg.dcm", images, CAVITIES)
+    uid = str(pydicom.dcmread(images[0]).SOPInstanceUID)
+    for file in (*images, label):  # a UID whose components begin with zero misses the standard
+        file.write_bytes(file.read_bytes().replace(uid.encode(), (uid[:-3] + ".01").encode()))
+    with pytest.warns(UserWarning, match="Invalid value for VR UI"):
+        str(pydicom.dcmread(images[0]).SOPInstanceUID)
+    options = ["--images", str(study.root), "--contours", str(study.root), "--label-format", "seg"]
+    result = CliRunner().invoke(main, options)
+    assert result.exit_code == 0, result.output
+    assert "Every label can be used." in result.stdout
+    assert "Warning" not in result.stderr
+    assert uid[:-3] not in result.stderr

@@ -135,6 +135,15 @@ def test_what_is_written_leaves_no_other_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["net.caffemodel"]
 
 
+def test_what_cannot_be_written_leaves_the_file_of_before_and_no_other(tmp_path):
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(b"before")
+    with pytest.raises(ValueError, match="could not convert"):
+        write_caffemodel(path, CaffeModel("net", {"conv1": [WEIGHT], "conv2": [np.array(["no number"])]}))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["net.caffemodel"]
+    assert path.read_bytes() == b"before"
+
+
 @pytest.fixture
 def written(tmp_path):
     path = tmp_path / "net.caffemodel"

@@ -299,7 +299,9 @@ def test_learned_upsampling_does_not_stay_in_a_model_whose_own_is_fixed(architec
     source = random_model(architecture, dataclasses.replace(GREY, upsampling="learned"))
     save_as_caffemodel(source, tmp_path / "net.caffemodel")
     model = build_model(architecture, GREY)
-    bilinear = {name: weight.clone() for name, weight in model.network.named_parameters() if "upscore" in name}
+    bilinear = {
+        name: weight.clone() for name, weight in model.network.named_parameters() if "upscore" in name
+    }
     pretrained = load_pretrained(model, tmp_path / "net.caffemodel")
     assert dict(pretrained.started_anew) == {
         name.removesuffix(".weight"): "another kernel in the file, bilinear with --upsampling fixed"

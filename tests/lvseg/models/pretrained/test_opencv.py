@@ -166,9 +166,10 @@ def test_opencv_agrees_on_the_networks_of_full_width(architecture, size, tmp_pat
 
 @pytest.mark.parametrize("architecture", PROTOTXTS)
 def test_lvseg_reads_what_it_has_written(architecture, tmp_path):
-    model = random_model(architecture, OPTIONS)
+    learned = dataclasses.replace(OPTIONS, upsampling="learned")
+    model = random_model(architecture, learned)
     save_as_caffemodel(model, tmp_path / "net.caffemodel")
-    again = build_model(architecture, OPTIONS)
+    again = build_model(architecture, learned)
     load_pretrained(again, tmp_path / "net.caffemodel")
     for name, weight in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], weight), name
