@@ -15,7 +15,8 @@ from lvseg.data.dataset import EpochSampler
 from lvseg.errors import OptionError
 from lvseg.train.options import RunRecord
 from lvseg.train.run import BEST
-from lvseg.train.training import fit, load_images, split_images
+from lvseg.train.start import check_start
+from lvseg.train.training import load_images, split_images
 
 
 def parts(length, *, batch_size, processes):
@@ -139,13 +140,13 @@ def test_a_batch_that_the_processes_cannot_share_is_refused(lvseg_train, plain_o
     )
 
 
-def test_more_processes_than_validation_slices_are_refused(one_process, tmp_path):
-    record = RunRecord.read(one_process)
-    several = dataclasses.replace(record, options=dataclasses.replace(record.options, devices=4))
+def test_more_processes_than_validation_slices_are_refused(one_process):
+    options = RunRecord.read(one_process).options
+    several = dataclasses.replace(options, devices=4)
     with pytest.raises(
         OptionError, match=r"4 processes cannot share 3 validation slice\(s\); lower --devices"
     ):
-        fit(tmp_path, several, split_images(load_images(record.options), record.options))
+        check_start(several, split_images(load_images(options), options))
 
 
 def test_torchrun_and_the_options_have_to_agree(lvseg_train, plain_options, tmp_path):
