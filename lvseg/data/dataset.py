@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 from lvseg.contour import Points, contour_to_mask
 from lvseg.data.augmentation import Augmentation
 from lvseg.data.cavity import Cavity, Places, deform_cavity
-from lvseg.data.intensities import vary_intensities
+from lvseg.data.intensities import GreyLevels, vary_intensities
 from lvseg.data.placement import place_window
 from lvseg.data.sunnybrook import LabelledImage
 from lvseg.models.normalise import Normalise
@@ -37,6 +37,7 @@ class _WorkingSlice:
     pixels: NDArray[np.float32]
     mask: NDArray[np.bool_]
     cavity: Cavity
+    grey: GreyLevels
 
     @classmethod
     def of(cls, image: LabelledImage, working_spacing_mm: float) -> Self:
@@ -46,7 +47,7 @@ class _WorkingSlice:
             mask = contour_to_mask(contour, pixels.shape)
         else:  # a label of several parts, or with holes, is more than its outline
             mask = mask_from_working(image.mask.astype(np.float32), pixels.shape)
-        return cls(pixels, mask, Cavity.of(contour))
+        return cls(pixels, mask, Cavity.of(contour), GreyLevels.of(pixels))
 
 
 def _sample(image: Tensor, places: tuple[Places, Places]) -> Tensor:
@@ -95,19 +96,17 @@ class TrainingWindows(Dataset[tuple[Tensor, Tensor]]):
         random = np.random.default_rng((self._seed, epoch, sample))
         slice_ = self._slices[sample]
         options = self._augmentation
-        planes = self._normalise(
-            torch.from_numpy(self._vary(slice_.pixels, random))[None, None]
-        )  # (1, C, H, W)
+        planes = self._normalise(torch.from_numpy(self._vary(slice_, random))[None, None])  # (1, C, H, W)
         unit = planes.std() * random.uniform(0, options.noise)
         mask = torch.from_numpy(slice_.mask)[None, None].to(torch.float32)
         window = _sample(torch.cat((planes, mask), dim=1), self._places(slice_, random))  # (C + 1, S, S)
         noise = torch.from_numpy(random.standard_normal((1, self._side, self._side), dtype=np.float32))
         return window[:-1] + unit * noise, (window[-1:] > 0.5).to(torch.float32)
 
-    def _vary(self, pixels: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
-        options = self._augmentation
+    def _vary(self, slice_: _WorkingSlice, random: np.random.Generator) -> NDArray[np.float32]:
+        options, pixels = self._augmentation, slice_.pixels
         if options.gamma > 1 or options.curve > 0 or options.shading > 0:
-            pixels = vary_intensities(pixels, random, options)
+            pixels = vary_intensities(slice_.grey, random, options)
         if random.random() < options.blurred_share:
             pixels = gaussian_filter(pixels, random.uniform(0, options.blur_mm) / self._working_spacing_mm)
         return pixels

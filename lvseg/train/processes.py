@@ -209,17 +209,32 @@ def one_voice() -> Iterator[None]:
     Raises:
         OperationError: If another process has died.
     """
-    if rank() == 0:
-        with _deaths_of_others():
-            yield
-        return
-    console.quiet = True
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123 - a device
-        try:
+    with _left_in_order():
+        if rank() == 0:
             with _deaths_of_others():
                 yield
-        except LvsegError as error:
-            sys.exit(error.exit_code)
+            return
+        console.quiet = True
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123 - a device
+            try:
+                with _deaths_of_others():
+                    yield
+            except LvsegError as error:
+                sys.exit(error.exit_code)
+
+
+@contextmanager
+def _left_in_order() -> Iterator[None]:
+    """Leave the other processes before the interpreter ends.
+
+    Otherwise a thread of gloo may still run then, and ends the process with SIGABRT in place of its exit code. For
+    NCCL Lightning does it.
+    """
+    try:
+        yield
+    finally:
+        if distributed.is_initialized() and distributed.get_backend() == "gloo":
+            distributed.destroy_process_group()
 
 
 @contextmanager

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from lvseg.data.augmentation import NO_AUGMENTATION
-from lvseg.data.intensities import between, smooth_field, vary_intensities
+from lvseg.data.intensities import GreyLevels, between, smooth_field, vary_intensities
 
-RAMP = np.linspace(100, 500, 64 * 64, dtype=np.float32).reshape(64, 64)
+RAMP = np.linspace(100, 500, 128 * 128, dtype=np.float32).reshape(128, 128)
 
 
 def vary(pixels: np.ndarray = RAMP, seed: int = 0, **change: float) -> np.ndarray:
     options = dataclasses.replace(NO_AUGMENTATION, **change)
-    return vary_intensities(pixels, np.random.default_rng(seed), options)
+    return vary_intensities(GreyLevels.of(pixels), np.random.default_rng(seed), options)
 
 
 def test_without_variation_the_pixels_are_those_given():
@@ -37,6 +37,11 @@ def test_a_spike_does_not_press_the_rest_together():
     spiked[0, 0] = 1e5
     varied = vary(spiked, curve=0.5)
     assert np.ptp(varied.ravel()[1:]) > 300
+
+
+def test_a_slice_with_more_levels_than_the_table_is_rounded_to_one_of_them():
+    fine = np.linspace(100, 500, 9 * 16383 + 1, dtype=np.float32).reshape(2, -1)
+    assert np.abs(vary(fine) - fine).max() <= 400 / 16383 / 2 + 1e-3
 
 
 def test_shading_is_smooth_across_the_slice():
