@@ -16,7 +16,6 @@ from pathlib import Path
 
 import click
 import torch
-from monai.losses import DiceCELoss
 from torch.utils.data import DataLoader
 
 from lvseg.data.dataset import EpochSampler, TrainingWindows
@@ -25,6 +24,7 @@ from lvseg.data.phantom import write_phantoms
 from lvseg.data.split import Split
 from lvseg.models import build_model
 from lvseg.train.callbacks import read_metrics
+from lvseg.train.loss import new_loss
 from lvseg.train.options import RunRecord, TrainOptions
 from lvseg.train.recipes import RECIPES, find_recipe
 from lvseg.train.run import METRICS
@@ -103,13 +103,7 @@ def _plain_loop(record: RunRecord, images: Sequence[LabelledImage]) -> list[floa
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     solver = new_solver(network.parameters(), options)
     policy = new_policy(solver, options, steps=EPOCHS * len(loader))
-    criterion = DiceCELoss(
-        softmax=True,
-        to_onehot_y=True,
-        include_background=False,
-        batch=True,
-        lambda_dice=float(options.loss == "cross-entropy+dice"),
-    )
+    criterion = new_loss(options)
     torch.use_deterministic_algorithms(False)
     seconds = []
     for epoch in range(EPOCHS - 1):

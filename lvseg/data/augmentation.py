@@ -30,6 +30,12 @@ class Augmentation:
     cavity_smallest: float = 0.4
     """Radius of a deformed cavity, as a share of what it was; what it loses, the wall gains."""
     cavity_largest: float = 1.2
+    muscles_share: float = 0.4
+    """Share of the windows in which papillary muscles are painted into the cavity."""
+    muscles: int = 3
+    """The most that are painted."""
+    muscle_mm: float = 7.0
+    """Largest half axis of one."""
     gamma: float = 1.5
     """Exponent of the grey scale, between 1/gamma and gamma."""
     curve: float = 0.5
@@ -52,6 +58,7 @@ NO_AUGMENTATION = Augmentation(
     stretch=1.0,
     elastic_mm=0.0,
     cavity_share=0.0,
+    muscles_share=0.0,
     gamma=1.0,
     curve=0.0,
     shading=0.0,

@@ -16,6 +16,7 @@ from lvseg.contour import Points, contour_to_mask
 from lvseg.data.augmentation import Augmentation
 from lvseg.data.cavity import Cavity, Places, deform_cavity
 from lvseg.data.intensities import GreyLevels, vary_intensities
+from lvseg.data.muscles import paint_muscles
 from lvseg.data.placement import place_window
 from lvseg.data.sunnybrook import LabelledImage
 from lvseg.models.normalise import Normalise
@@ -107,6 +108,10 @@ class TrainingWindows(Dataset[tuple[Tensor, Tensor]]):
         options, pixels = self._augmentation, slice_.pixels
         if options.gamma > 1 or options.curve > 0 or options.shading > 0:
             pixels = vary_intensities(slice_.grey, random, options)
+        if random.random() < options.muscles_share:
+            pixels = paint_muscles(
+                pixels, slice_.cavity, random, options, working_spacing_mm=self._working_spacing_mm
+            )
         if random.random() < options.blurred_share:
             pixels = gaussian_filter(pixels, random.uniform(0, options.blur_mm) / self._working_spacing_mm)
         return pixels

@@ -12,7 +12,7 @@ from lvseg.models.options import NetworkOptions
 Initialisation = Literal["he", "zero"]
 Solver = Literal["sgd", "nesterov", "adam", "adamw", "rmsprop"]
 Policy = Literal["fixed", "step", "one-cycle"]
-Loss = Literal["cross-entropy", "cross-entropy+dice"]
+Loss = Literal["cross-entropy", "cross-entropy+dice", "cross-entropy+dice+each-dice"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,8 @@ class Recipe:
     momentum: float = 0.9
     """Of sgd, nesterov and rmsprop."""
     weight_decay: float = 1e-2
-    loss: Loss = "cross-entropy+dice"
+    loss: Loss = "cross-entropy+dice+each-dice"
+    """Dice of the whole batch, and of each window that holds ventricle."""
     averaged_steps: int = 100
     """Steps over which weights are averaged for validation and use; 0 takes them as they are."""
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -108,9 +109,9 @@ _SMALL = NetworkOptions(padding="same", norm="batch", upsampling="learned", fc_c
 # Pixels finer than the scanner's: a small cavity is then more than one cell of the networks' coarse scores.
 _SCRATCH_FCN8S = Recipe(
     recipe="scratch-fcn8s",
-    summary="FCN-8s of half the width from random weights",
+    summary="FCN-8s of a quarter of the width from random weights",
     model="fcn-8s",
-    network=dataclasses.replace(_SMALL, width=0.5),
+    network=dataclasses.replace(_SMALL, width=0.25),
     epochs=150,
     learning_rate=7e-4,
     augmentation=Augmentation(window=160),

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from monai.losses import DiceCELoss
 from torch import Tensor
 
 from lvseg.data.sunnybrook import LabelledImage
 from lvseg.metrics import dice
 from lvseg.models import SegmentationModel
+from lvseg.train.loss import new_loss
 from lvseg.train.options import TrainOptions
 from lvseg.train.predict import predict_mask
 from lvseg.train.processes import whole_batch
@@ -43,14 +43,7 @@ class SegmentationTask(LightningModule):
         self._options = options
         self._working_spacing_mm = working_spacing_mm
         self._validation = validation
-        # One Dice for the whole batch: an empty window alone would make its own Dice loss jump.
-        self._loss = DiceCELoss(
-            softmax=True,
-            to_onehot_y=True,
-            include_background=False,
-            batch=True,
-            lambda_dice=float(options.loss == "cross-entropy+dice"),
-        )
+        self._loss = new_loss(options)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the loss of windows (N, 1, S, S), already normalised, and their labels."""
