@@ -120,9 +120,9 @@ _SCRATCH_FCN8S = Recipe(
 
 _SCRATCH_ALEXNET = _SCRATCH_FCN8S.but(
     recipe="scratch-alexnet",
-    summary="FCN-AlexNet from random weights, for fast inference",
+    summary="FCN-AlexNet of half the width from random weights, for fast inference",
     model="fcn-alexnet",
-    network=_SMALL,
+    network=dataclasses.replace(_SMALL, width=0.5),
     epochs=200,
     learning_rate=1e-3,
     augmentation=Augmentation(window=192),

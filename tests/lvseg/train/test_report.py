@@ -93,7 +93,7 @@ def test_the_table_of_the_best_epoch_is_that_epochs_row_of_the_file(page, traine
 
 
 def test_the_page_tells_what_was_changed_from_the_recipe(page):
-    assert "option recipe this run network: fc_channels 256 16 network: width 0.5 0.125" in text(page)
+    assert "option recipe this run network: fc_channels 256 16 network: width 0.25 0.125" in text(page)
     assert "augmentation: window 160 64" in text(page)
 
 
