@@ -56,9 +56,8 @@ def vary_intensities(
     bent = np.interp(level, np.linspace(0.0, 1.0, _KNOTS), curve) + np.maximum(level - 1.0, 0.0)
     shape = grey.numbers.shape
     shading = np.exp(smooth_field(random, shape, cells=_SHADING_CELLS, deviation=options.shading))
-    varied: NDArray[np.float32] = (span * bent).astype(np.float32)[grey.numbers] * shading + np.float32(
-        darkest
-    )
+    brightness = (span * bent).astype(np.float32)[grey.numbers]
+    varied: NDArray[np.float32] = brightness * shading + np.float32(darkest)
     return varied
 
 
@@ -73,8 +72,7 @@ def smooth_field(
     """Draw a field (rows, columns) that is normal at ``cells`` x ``cells`` even places and smooth between them."""
     down, across = (_spline(length, cells) for length in shape)
     drawn = random.normal(0.0, deviation, (cells, cells)).astype(np.float32)
-    field: NDArray[np.float32] = down @ drawn @ across.T
-    return field
+    return np.asarray(down @ drawn @ across.T, dtype=np.float32)
 
 
 @cache

@@ -65,7 +65,7 @@ def _muscle(
     half_axes = np.minimum(random.uniform(_SMALLEST, 1.0, 2) * largest, narrow)
     along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
     inside = np.hypot(along / half_axes[0], across / half_axes[1]) < 1
-    return inside * random.uniform(_FAINTEST, 1.0)
+    return np.where(inside, random.uniform(_FAINTEST, 1.0), 0.0)
 
 
 def _window(cavity: Cavity, shape: tuple[int, ...]) -> tuple[slice, slice]:
