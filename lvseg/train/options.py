@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-from lvseg.data.augmentation import Augmentation
+from lvseg.data.augmentation import NO_AUGMENTATION, Augmentation
 from lvseg.errors import OptionError, RunError
 from lvseg.models.options import NetworkOptions
 from lvseg.train.recipes import Recipe
@@ -66,8 +66,10 @@ class TrainOptions(Recipe):
         Raises:
             KeyError, TypeError, ValueError, OptionError: If they are not those of this version of lvseg.
         """
+        # A variation that a run's lvseg did not know yet was not there when it was trained.
+        varied = {**dataclasses.asdict(NO_AUGMENTATION), **values["augmentation"]}
         parts = {
-            "augmentation": Augmentation(**values["augmentation"]),
+            "augmentation": Augmentation(**varied),
             "network": NetworkOptions(**values["network"]),
             "validate": tuple(values["validate"]),
         }

@@ -37,6 +37,15 @@ def test_a_record_reads_back_as_it_was_written(tmp_path):
     assert RunRecord.read(tmp_path) == record()
 
 
+def test_a_variation_that_an_older_run_does_not_name_was_not_there(tmp_path):
+    record().write(tmp_path)
+    values = json.loads((tmp_path / OPTIONS_FILE).read_text())
+    del values["options"]["augmentation"]["muscles_share"]
+    (tmp_path / OPTIONS_FILE).write_text(json.dumps(values))
+    augmentation = RunRecord.read(tmp_path).options.augmentation
+    assert augmentation == Augmentation(window=96, muscles_share=0.0)
+
+
 def test_a_folder_without_options_is_not_a_run(tmp_path):
     with pytest.raises(
         RunError, match=r"is not a run \(it holds no options.json\); write one with lvseg-train"
