@@ -214,11 +214,30 @@ def contour_to_mask(points: ArrayLike, shape: tuple[int, int], *, name: str = "c
     return inside | on_edge
 
 
-def mask_to_contour(mask: Mask) -> Points | None:
-    """Return the outer boundary of a mask's largest component, or ``None`` when the mask is empty.
+def largest_part(mask: Mask) -> NDArray[np.bool_]:
+    """Return a mask's largest component alone: a mask of the same shape.
 
     Pixels are connected when they share a side, not by a corner alone. Of components of one size, the
-    one whose topmost row (then leftmost pixel) comes first is taken. Holes are ignored.
+    one whose topmost row (then leftmost pixel) comes first is taken.
+
+    Args:
+        mask: Shape ``(rows, columns)``; bool, or integers of which those other than 0 are inside.
+
+    Raises:
+        ValueError: If ``mask`` is not 2-D, or neither bool nor integer.
+    """
+    inside = check_mask(mask)
+    components, count = ndimage.label(inside)
+    if count < 2:
+        return inside
+    part: NDArray[np.bool_] = components == 1 + np.bincount(components.ravel())[1:].argmax()
+    return part
+
+
+def mask_to_contour(mask: Mask) -> Points | None:
+    """Return the outer boundary of a mask's :func:`largest_part`, or ``None`` when the mask is empty.
+
+    Holes are ignored.
 
     The boundary passes half-way between the centres of the pixels inside and outside: one point for each
     pixel side between them, at half-pixel steps, clockwise as seen on the screen (x to the right, y down),
@@ -231,13 +250,11 @@ def mask_to_contour(mask: Mask) -> Points | None:
     Raises:
         ValueError: If ``mask`` is not 2-D, or neither bool nor integer.
     """
-    inside = check_mask(mask)
-    components, count = ndimage.label(inside)
-    if count == 0:
+    part = largest_part(mask)
+    if not part.any():
         return None
-    largest = int(np.bincount(components.ravel())[1:].argmax()) + 1
-    window = ndimage.find_objects(components, max_label=largest)[largest - 1]
-    outlines = mask_outlines(components[window] == largest)
+    (window,) = ndimage.find_objects(part.astype(np.uint8))
+    outlines = mask_outlines(part[window])
     # The outer boundary goes around any hole, so it is the one that encloses the most.
     outer = max(outlines, key=lambda outline: abs(_signed_area(outline)))
     top_left = np.array((window[1].start, window[0].start), dtype=np.float64)

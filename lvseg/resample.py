@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.transform import resize
 
+from lvseg.contour import largest_part
+
 
 def working_shape(
     shape: Sequence[int], pixel_spacing: tuple[float, float], working_spacing_mm: float
@@ -42,9 +44,11 @@ def to_working(
 
 
 def mask_from_working(probability: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.bool_]:
-    """Return a slice's mask (rows, columns): where a probability of the working grid, brought back, is above 0.5."""
-    mask: NDArray[np.bool_] = from_working(probability, shape) > 0.5
-    return mask
+    """Return a slice's mask (rows, columns): where a probability of the working grid, brought back, is above 0.5.
+
+    Of several parts the largest: a slice has one left ventricle, and what else is found is something else.
+    """
+    return largest_part(from_working(probability, shape) > 0.5)
 
 
 def from_working(image: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.float32]:

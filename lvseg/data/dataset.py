@@ -21,7 +21,7 @@ from lvseg.data.placement import place_window
 from lvseg.data.sunnybrook import LabelledImage
 from lvseg.models.normalise import Normalise
 from lvseg.models.options import NetworkOptions
-from lvseg.resample import mask_from_working, to_working
+from lvseg.resample import from_working, to_working
 
 
 def contour_on_grid(contour: Points, shape: Sequence[int], grid_shape: Sequence[int]) -> Points:
@@ -47,7 +47,7 @@ class _WorkingSlice:
         if np.array_equal(image.mask, contour_to_mask(image.contour, image.mask.shape)):
             mask = contour_to_mask(contour, pixels.shape)
         else:  # a label of several parts, or with holes, is more than its outline
-            mask = mask_from_working(image.mask.astype(np.float32), pixels.shape)
+            mask = from_working(image.mask.astype(np.float32), pixels.shape) > 0.5
         return cls(pixels, mask, Cavity.of(contour), GreyLevels.of(pixels))
 
 

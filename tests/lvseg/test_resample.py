@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lvseg.resample import from_working, to_working, working_shape
+from lvseg.resample import from_working, mask_from_working, to_working, working_shape
 
 
 def test_the_working_grid_covers_the_same_millimetres():
@@ -38,6 +38,21 @@ def test_a_probability_stays_between_zero_and_one():
     assert back.dtype == np.float32
     assert back.min() >= 0
     assert back.max() <= 1
+
+
+def test_a_mask_is_the_largest_part_above_a_half():
+    probability = np.zeros((10, 12), dtype=np.float32)
+    probability[1:4, 1:4] = 0.51  # nine pixels
+    probability[6:8, 6:9] = 0.99  # six
+    probability[4, 4] = 0.9  # touches the nine by a corner alone
+    probability[9] = 0.5
+    expected = np.zeros((10, 12), dtype=np.bool_)
+    expected[1:4, 1:4] = True
+    np.testing.assert_array_equal(mask_from_working(probability, (10, 12)), expected)
+
+
+def test_a_probability_that_is_nowhere_above_a_half_is_an_empty_mask():
+    assert not mask_from_working(np.full((4, 5), 0.5, dtype=np.float32), (8, 10)).any()
 
 
 @pytest.mark.parametrize("spacing_mm", [0.0, -1.0, float("nan"), float("inf")])
