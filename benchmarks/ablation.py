@@ -1,9 +1,10 @@
 """What each part of a recipe is worth: trainings that differ from it in one thing, judged on patients left out.
 
-    python benchmarks/ablation.py --images DIR --contours DIR --out FOLDER [--patient PATIENT]... [VARIANT]...
+    python benchmarks/ablation.py --images DIR --contours DIR --out FOLDER --patient PATIENT... VARIANT...
 
-Each is a run in a folder VARIANT/PATIENT, validated after its last epoch alone; one that is there is not trained
-again. Without VARIANT it lists them. Run it twice side by side, with other patients, to use two cores.
+Each is a run in a folder RECIPE/VARIANT/PATIENT, validated after its last epoch alone; one that is there is not
+trained again. A VARIANT that does not exist is answered with those that do. Run it twice side by side, with other
+patients, to use two cores.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from lvseg.cli import Command
 from lvseg.evaluation import Evaluation
 from lvseg.train.once import train_or_go_on
 from lvseg.train.options import TrainOptions
@@ -65,8 +67,8 @@ VARIANTS: Mapping[str, Change] = {
 }
 
 
-@click.command()
-@click.argument("variants", nargs=-1, type=click.Choice(list(VARIANTS)))
+@click.command(cls=Command)
+@click.argument("variants", nargs=-1, required=True, metavar="VARIANT...", type=click.Choice(list(VARIANTS)))
 @click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
 @click.option("--contours", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
@@ -82,9 +84,7 @@ def main(
     patients: tuple[str, ...],
     threads: int,
 ) -> None:
-    """Train the VARIANTS without each patient, and print Dice, APD and good contours."""
-    if not variants:
-        raise click.UsageError(f"name at least one of {', '.join(VARIANTS)}")
+    """Train each VARIANT without each patient, and print Dice, APD and good contours."""
     torch.set_num_threads(threads)
     base = TrainOptions.following(find_recipe(recipe), images=str(images), contours=str(contours))
     labelled = load_images(base)
@@ -94,7 +94,9 @@ def main(
         for patient in patients:
             options = VARIANTS[variant](dataclasses.replace(base, validate=(patient,)))
             options = dataclasses.replace(options, validation_interval=options.epochs)
-            outcome = train_or_go_on(out / variant / patient, options, split_images(labelled, options))
+            outcome = train_or_go_on(
+                out / recipe / variant / patient, options, split_images(labelled, options)
+            )
             evaluations.append(outcome.evaluation)
         scores = Evaluation.of(result for one in evaluations for result in one.results).scores("honest")
         apd = "-" if scores.apd_mm is None else f"{scores.apd_mm:.2f}"
