@@ -1,8 +1,8 @@
 """What would change if more were done with a trained model's answer: nothing is trained.
 
 For each run of a cross-validation the patient left out is segmented as a server would, with the probabilities of
-the slice and its mirror images and turns averaged, and with every part of the mask in place of the largest; and in
-worse pictures: in 8 bits and brighter, with another contrast, and with the cavity pressed to half its radius.
+the slice and its mirror images and turns averaged, and with every part of the mask, or the largest; and in worse
+pictures: in 8 bits and brighter, with another contrast, and with the cavity pressed to half its radius.
 
     python benchmarks/at_test_time.py RUN_OR_SERIES
 """
@@ -23,6 +23,7 @@ from lvseg.contour import contour_to_mask, largest_part, mask_to_contour
 from lvseg.data.augmentation import NO_AUGMENTATION
 from lvseg.data.cavity import Cavity, deform_cavity
 from lvseg.data.labelled import LabelledImage
+from lvseg.decision import ventricle
 from lvseg.evaluation import Evaluation, evaluate
 from lvseg.models import SegmentationModel
 from lvseg.resample import from_working, to_working
@@ -31,6 +32,13 @@ from lvseg.train.series import SERIES_FILE, Series
 from lvseg.train.training import load_images, split_images
 
 Change = Callable[[LabelledImage], LabelledImage]
+Decide = Callable[[NDArray[np.float32]], NDArray[np.bool_]]
+
+DECISIONS: Mapping[str, Decide] = {
+    "the ventricle": ventricle,
+    "largest part": lambda probability: largest_part(probability > 0.5),
+    "every part": lambda probability: probability > 0.5,
+}
 
 
 def _probability(model: SegmentationModel, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -52,15 +60,14 @@ def _eight_views(model: SegmentationModel, pixels: NDArray[np.float32]) -> NDArr
 
 
 def _evaluate(
-    run: TrainedRun, images: list[LabelledImage], *, views: bool = False, largest: bool = True
+    run: TrainedRun, images: list[LabelledImage], *, views: bool = False, decide: Decide = ventricle
 ) -> Evaluation:
     spacing = run.record.working_spacing_mm
 
     def predict(image: LabelledImage) -> NDArray[np.bool_]:
         pixels = to_working(image.slice.pixels, image.slice.pixel_spacing, spacing)
         probability = (_eight_views if views else _probability)(run.model, pixels)
-        mask = from_working(probability, image.slice.pixels.shape) > 0.5
-        return largest_part(mask) if largest else mask
+        return decide(from_working(probability, image.slice.pixels.shape))
 
     return evaluate(predict, images)
 
@@ -111,11 +118,9 @@ def main(folder: Path) -> None:
     for run in runs:
         images = list(split_images(load_images(run.record.options), run.record.options).validation)
         for views in (False, True):
-            for largest in (False, True):
-                title = ("eight views" if views else "one view") + (
-                    ", largest part" if largest else ", every part"
-                )
-                results.setdefault(title, []).append(_evaluate(run, images, views=views, largest=largest))
+            for name, decide in DECISIONS.items():
+                title = f"{'eight views' if views else 'one view'}, {name}"
+                results.setdefault(title, []).append(_evaluate(run, images, views=views, decide=decide))
         for title, change in CHANGES.items():
             results.setdefault(title, []).append(_evaluate(run, [change(image) for image in images]))
     table = Table("", "Dice", "APD, mm", "good, %", *names)

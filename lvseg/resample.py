@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.transform import resize
 
-from lvseg.contour import largest_part
+from lvseg.decision import ventricle
 
 
 def working_shape(
@@ -44,11 +44,8 @@ def to_working(
 
 
 def mask_from_working(probability: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.bool_]:
-    """Return a slice's mask (rows, columns): where a probability of the working grid, brought back, is above 0.5.
-
-    Of several parts the largest: a slice has one left ventricle, and what else is found is something else.
-    """
-    return largest_part(from_working(probability, shape) > 0.5)
+    """Return a slice's mask (rows, columns): the :func:`ventricle` in a probability of the working grid."""
+    return ventricle(from_working(probability, shape))
 
 
 def from_working(image: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.float32]:
