@@ -57,6 +57,7 @@ VARIANTS: Mapping[str, Change] = {
     "no-dice": _options(loss="cross-entropy"),
     "no-muscles": _augmentation(muscles_share=0.0),
     "no-other-cavities": _augmentation(cavity_share=0.0),
+    "fewer-other-cavities": _augmentation(cavity_share=0.4, cavity_smallest=0.4),
     "no-grey-scales": _augmentation(gamma=1.0, curve=0.0, shading=0.0),
     "no-any-turn": _augmentation(any_turn_share=0.0),
     "no-averaging": _options(averaged_steps=0),

@@ -25,9 +25,9 @@ class Augmentation:
     """Of each axis on its own, between 1/stretch and stretch."""
     elastic_mm: float = 3.0
     """Standard deviation of a smooth displacement."""
-    cavity_share: float = 0.4
+    cavity_share: float = 0.7
     """Share of the windows in which the cavity is deformed inside its wall."""
-    cavity_smallest: float = 0.4
+    cavity_smallest: float = 0.3
     """Radius of a deformed cavity, as a share of what it was; what it loses, the wall gains."""
     cavity_largest: float = 1.2
     muscles_share: float = 0.4
