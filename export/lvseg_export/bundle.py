@@ -11,9 +11,10 @@ from typing import Any
 
 from lvseg.errors import BundleError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 REFERENCE = "reference.npz"
+PARITY = "parity.json"
 CARD = "README.md"
 
 _DIGEST = "manifest_sha256"
@@ -42,12 +43,13 @@ class InputContract:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineFile:
-    """One file that a runtime can load, and how it compares with the trained model."""
+    """One file that a runtime can load."""
 
     file: str
     runtime: str
+    """What reads the file: ``"onnx"`` for all that read ONNX."""
     precision: str
-    parity: Mapping[str, Any]
+    """Arithmetic of the network's layers; how close it is to the trained model is in ``parity.json``."""
 
 
 @dataclass(frozen=True, kw_only=True)

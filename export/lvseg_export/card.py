@@ -1,20 +1,18 @@
 """The model card: what a bundle says of itself to people, written from what its manifest holds."""
 
-from lvseg_export.bundle import MANIFEST, REFERENCE, Manifest
+from collections.abc import Sequence
+
+from lvseg_export.bundle import MANIFEST, PARITY, REFERENCE, Manifest
+from lvseg_export.parity import LARGEST_DICE_LOSS, LARGEST_DIFFERING_SHARE
+from lvseg_export.results import Result, to_markdown
 
 
-def model_card(manifest: Manifest) -> str:
+def model_card(manifest: Manifest, results: Sequence[Result]) -> str:
     """Return the Markdown of a bundle's README.md."""
     model, training = manifest.model, manifest.training
     trained_on = f"{training['training_slices']} slices of {_patients(training['training_patients'])}"
     validated_on = (
         f"{training['validation_slices']} whole slices of {_patients(training['validation_patients'])}"
-    )
-    engines = "\n".join(
-        f"| `{engine.file}` | {engine.runtime} | {engine.precision} | {check} | {parity['slices']} | "
-        f"{parity['differing_pixels']} of {parity['pixels']} | {parity['largest_probability_difference']:.1e} |"
-        for engine in manifest.engines
-        for check, parity in engine.parity.items()
     )
     return f"""# {model.name}, version {model.version}
 
@@ -27,7 +25,7 @@ medical device, and not to be used for diagnosis.
 - Input: one short-axis slice, MR pixel values as stored after the modality LUT, float32 (N, 1, H, W), resampled
   to square pixels of {manifest.input.working_spacing_mm} mm. Intensity normalisation is inside the graph.
 - Output: mask uint8 (N, H, W), 1 = {manifest.labels[1]}; probability float32 (N, H, W). A slice's mask is its
-  probability brought back to the slice's own grid, above 0.5.
+  probability brought back to the slice's own grid, above 0.5; of several parts the one that speaks most for it.
 
 ## Training
 
@@ -39,12 +37,12 @@ medical device, and not to be used for diagnosis.
 
 ## Agreement with the trained model
 
-Against PyTorch in float32, mask pixels that differ:
+Against PyTorch in float32, on the working grid; the Dice with labels on the slices' own:
 
-| file | runtime | precision | slices from | slices | pixels that differ | largest difference in probability |
-|---|---|---|---|---|---|---|
-{engines}
+{to_markdown(results)}
 
+{_limits()}
+`{PARITY}` holds these figures and more.
 `{REFERENCE}` holds the phantom slices and PyTorch's answers, to which an engine is held when it is loaded.
 
 ## Limits
@@ -56,3 +54,12 @@ views and diseases than those trained on can fail without any sign of it. Look a
 
 def _patients(count: int) -> str:
     return f"{count} patient{'s' * (count != 1)}"
+
+
+def _limits() -> str:
+    shares = (
+        f"{precision} by {100 * share:g}% of the pixels"
+        for precision, share in LARGEST_DIFFERING_SHARE.items()
+    )
+    losses = (f"{precision} by {loss:g} of mean Dice" for precision, loss in LARGEST_DICE_LOSS.items())
+    return f"What may differ: {', '.join((*shares, *losses))}."

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import click
 
-from lvseg.cli import Command, console, notice
-from lvseg.data.labelled import load_all
-from lvseg.data.sources import index_labels
-from lvseg.dicom import Slice
-from lvseg.errors import DatasetError, OptionError
+from lvseg.cli import Command, console
+from lvseg.errors import OptionError
 from lvseg.folders import check_free, new_folder
 from lvseg.models import NetworkOptions
 from lvseg.models.pretrained import save_as_caffemodel
 from lvseg.train.recipes import DEFAULT_RECIPES
-from lvseg.train.run import TrainedRun, load_run
-from lvseg_export.bundle import MANIFEST
+from lvseg.train.run import load_run
+from lvseg_export.bundle import MANIFEST, PARITY
 from lvseg_export.export import export_run
+from lvseg_export.files import FILES
+from lvseg_export.results import Result
+from lvseg_export.slices import calibration_slices, labelled_images, validation_images
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -41,9 +41,29 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     type=_FOLDER,
     help="Folder with the labels that say which images to check on, of the kind that the run was trained on.",
 )
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(list(FILES)),
+    help="Write a file of this precision; repeat it for more. fp32 is written in any case.",
+)
+@click.option(
+    "--calibrate",
+    type=_FOLDER,
+    help="For int8: folder with DICOM files to measure ranges on, of the kind trained on; never those that "
+    "the export is checked on.  [default: the run's own training slices]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a former bundle in --out.")
 def main(
-    run: Path, out: Path, name: str | None, images: Path | None, contours: Path | None, overwrite: bool
+    run: Path,
+    out: Path,
+    name: str | None,
+    images: Path | None,
+    contours: Path | None,
+    precisions: tuple[str, ...],
+    calibrate: Path | None,
+    overwrite: bool,
 ) -> None:
     """Export the best model of RUN, a folder that lvseg-train wrote, as a bundle.
 
@@ -53,33 +73,55 @@ def main(
 
     \b
     Example:
-      lvseg-export runs/a --out bundles/a
+      lvseg-export runs/a --out bundles/a --precision int8
       lvseg-export runs/a --out a.caffemodel
     """  # noqa: D301 - click's own mark for text that it shall not fold
     if (images is None) != (contours is None):
         raise OptionError("--images and --contours go together", reason="INVALID_OPTION", field="--images")
+    if calibrate and "int8" not in precisions:
+        raise OptionError(
+            "--calibrate is for int8: add --precision int8", reason="INVALID_OPTION", field="--calibrate"
+        )
     if out.suffix == ".caffemodel":
         _write_caffemodel(run, out, overwrite=overwrite)
         return
     check_free(out, signature=MANIFEST, overwrite=overwrite)
     trained = load_run(run)
-    slices = (
-        _labelled_slices(trained, images, contours) if images and contours else _validation_slices(trained)
+    checked_on = (
+        labelled_images(trained, images, contours) if images and contours else validation_images(trained)
     )
+    calibration = calibration_slices(trained, calibrate) if "int8" in precisions else []
     with (
         console.status("exporting, and comparing with the trained model"),
         new_folder(out, signature=MANIFEST, overwrite=overwrite) as folder,
     ):
-        bundle = export_run(trained, folder, name=name or run.resolve().name, slices=slices)
-    model = bundle.manifest.model
+        exported = export_run(
+            trained,
+            folder,
+            name=name or run.resolve().name,
+            images=checked_on,
+            precisions=precisions,
+            calibration=calibration,
+        )
+    model = exported.bundle.manifest.model
     click.echo(f"{model.name} {model.version} ({model.architecture}) written to {out}")
-    for engine in bundle.manifest.engines:
-        for check, parity in engine.parity.items():
-            click.echo(
-                f"{engine.file} ({engine.precision}) against PyTorch on {parity['slices']} {check}: "
-                f"{parity['differing_pixels']} of {parity['pixels']} mask pixels differ, "
-                f"probability by {parity['largest_probability_difference']:.1e} at most"
-            )
+    last_of_each = {(result.file, result.engine): result for result in exported.results}
+    for result in last_of_each.values():
+        click.echo(_line(result))
+    click.echo(f"every check is in {out / PARITY}")
+
+
+def _line(result: Result) -> str:
+    parity = result.parity
+    labels = (
+        f", Dice with labels {result.dice_on_labels:.4f} ({result.trained_dice_on_labels:.4f})"
+        if result.dice_on_labels is not None
+        else ""
+    )
+    return (
+        f"{result.file} on {result.engine} against PyTorch, {parity.slices} {result.check}: "
+        f"{parity.differing_pixels} of {parity.pixels} mask pixels differ, Dice {parity.dice:.4f}{labels}"
+    )
 
 
 def _write_caffemodel(run: Path, out: Path, *, overwrite: bool) -> None:
@@ -103,32 +145,3 @@ def _options_to_start(trained: NetworkOptions, model: str) -> str:
     return " ".join(
         (f"--model {model}", *(f"--{name.replace('_', '-')} {getattr(needed, name)}" for name in differing))
     )
-
-
-def _labelled_slices(run: TrainedRun, images: Path, contours: Path) -> list[Slice]:
-    """Return other slices to check on, with labels of the run's own kind; those left out are told."""
-    options = run.record.options
-    index = index_labels(images, contours, options.label_format, label=options.label)
-    loaded = load_all(index.samples)
-    for problem in (*index.problems, *loaded.problems):
-        notice(f"left out: {problem.message}")
-    return [image.slice for image in loaded.images]
-
-
-def _validation_slices(run: TrainedRun) -> list[Slice]:
-    """Return the run's validation slices; those that lie no longer where they did are told."""
-    options, wanted = run.record.options, set(run.record.validation)
-    try:
-        samples = index_labels(
-            Path(options.images), Path(options.contours), options.label_format, label=options.label
-        ).samples
-    except DatasetError:
-        samples = ()
-    found = [sample for sample in samples if sample.name in wanted]
-    if len(found) < len(wanted):
-        instead = f"checking on {len(found)} of them and" if found else "checking on"
-        notice(
-            f"{len(wanted) - len(found)} of the run's {len(wanted)} validation slices are not in {options.images} any "
-            f"more: {instead} phantoms; pass --images and --contours to check on other real slices",
-        )
-    return [sample.load().slice for sample in found]

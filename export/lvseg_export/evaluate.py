@@ -14,7 +14,7 @@ from lvseg.errors import EngineError, OptionError, RunError
 from lvseg.evaluation import Predict
 from lvseg.resample import mask_from_working, to_working
 from lvseg_export.bundle import MANIFEST, load_bundle, sha256_of
-from lvseg_export.engines import load_engine
+from lvseg_export.choice import load_engine
 from lvseg_export.engines.base import Engine
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def is_bundle(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def bundle_subject(folder: Path, *, runtime: str, threads: int | None) -> Subject:
+def bundle_subject(folder: Path, *, runtime: str, precision: str, threads: int | None) -> Subject:
     """Load a bundle on an engine.
 
     Raises:
@@ -48,10 +48,10 @@ def bundle_subject(folder: Path, *, runtime: str, threads: int | None) -> Subjec
         EngineError: If the engine cannot run the bundle, or does not say what the trained model says.
     """
     bundle = load_bundle(folder)
-    engine = load_engine(bundle, runtime, threads=threads)
+    engine = load_engine(bundle, runtime, precision, threads=threads)
     model, spacing = bundle.manifest.model, bundle.manifest.input.working_spacing_mm
     return Subject(
-        title=f"{model.name} {model.version} ({model.architecture}) on {engine.name}",
+        title=f"{model.name} {model.version} ({model.architecture}) on {engine.name}, {engine.precision}",
         description={
             "kind": "bundle",
             "folder": str(folder),

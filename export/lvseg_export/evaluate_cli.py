@@ -17,7 +17,8 @@ from lvseg.evaluation import evaluate
 from lvseg.evaluation.console import print_evaluation
 from lvseg.evaluation.folder import EVALUATION_FILE, write_evaluation
 from lvseg.folders import check_free, new_folder
-from lvseg_export.engines import RUNTIMES
+from lvseg_export.choice import AUTO
+from lvseg_export.engine_options import engine_options
 from lvseg_export.evaluate import Subject, bundle_subject, is_bundle, run_subject
 
 if TYPE_CHECKING:
@@ -61,12 +62,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     type=click.Choice(["best", "last"]),
     help="Of a run: the one of the best validation Dice, or that of the last epoch.  [default: best]",
 )
-@click.option(
-    "--engine", type=click.Choice(RUNTIMES), help="Of a bundle: what runs it.  [default: auto, the fastest]"
-)
-@click.option(
-    "--threads", type=click.IntRange(1), help="CPU threads.  [default: what the engine or PyTorch chooses]"
-)
+@engine_options()
 def main(
     model: Path,
     images: Path,
@@ -78,7 +74,8 @@ def main(
     strict: bool,
     overwrite: bool,
     checkpoint: "Checkpoint | None",
-    engine: str | None,
+    runtime: str,
+    precision: str,
     threads: int | None,
 ) -> None:
     """Measure how well RUN_OR_BUNDLE outlines the left ventricle, on whole slices that experts labelled.
@@ -95,7 +92,7 @@ def main(
     """  # noqa: D301 - click's own mark for text that it shall not fold
     if out is not None:
         check_free(out, signature=EVALUATION_FILE, overwrite=overwrite)
-    subject = _load(model, checkpoint, engine, threads)
+    subject = _load(model, checkpoint, runtime, precision, threads)
     index = index_labels(images, contours, label_format, label=label, strict=strict)
     labelled = _decode(index, patients, strict=strict)
     seen = _seen_in_training(subject, labelled)
@@ -118,14 +115,17 @@ def main(
         console.print(f"written to {out}", soft_wrap=True, markup=False)
 
 
-def _load(model: Path, checkpoint: "Checkpoint | None", engine: str | None, threads: int | None) -> Subject:
+def _load(
+    model: Path, checkpoint: "Checkpoint | None", runtime: str, precision: str, threads: int | None
+) -> Subject:
     if is_bundle(model):
         if checkpoint:
             raise _other_kind("--checkpoint", "a run", f"{model} is a bundle")
-        return bundle_subject(model, runtime=engine or "auto", threads=threads)
+        return bundle_subject(model, runtime=runtime, precision=precision, threads=threads)
     subject = run_subject(model, checkpoint=checkpoint or "best", threads=threads)
-    if engine:
-        raise _other_kind("--engine", "a bundle", f"{model} is a run, which PyTorch runs")
+    for option, value in (("--engine", runtime), ("--precision", precision)):
+        if value != AUTO:
+            raise _other_kind(option, "a bundle", f"{model} is a run, which PyTorch runs")
     return subject
 
 

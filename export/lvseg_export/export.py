@@ -2,14 +2,15 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lvseg.data.files import find_dicom
+from lvseg.data.labelled import LabelledImage
 from lvseg.data.phantom import write_phantoms
 from lvseg.dicom import Slice, read_slice
 from lvseg.resample import to_working
@@ -17,6 +18,7 @@ from lvseg.train.run import TrainedRun
 from lvseg_export.bundle import (
     CARD,
     MANIFEST,
+    PARITY,
     REFERENCE,
     Bundle,
     EngineFile,
@@ -27,50 +29,68 @@ from lvseg_export.bundle import (
     sha256_of,
 )
 from lvseg_export.card import model_card
-from lvseg_export.engines.base import Engine, Prediction
-from lvseg_export.engines.onnxruntime import OnnxRuntimeEngine
 from lvseg_export.engines.torch import TorchEngine
-from lvseg_export.onnx import weights_version, write_onnx
-from lvseg_export.parity import Parity, compare_predictions, require_parity
+from lvseg_export.examination import Examiner
+from lvseg_export.files import FILES, write_float, write_int8
+from lvseg_export.onnx import weights_version
+from lvseg_export.results import Result, to_json
 
-ONNX_FILE = "model.onnx"
 LABELS = ("background", "left ventricle")
 REFERENCE_SLICES = 4
 
 
-def export_run(run: TrainedRun, folder: Path, *, name: str, slices: Sequence[Slice]) -> Bundle:
-    """Write a run's best model as a bundle into an empty folder, and hold it to the trained model.
+class Exported(NamedTuple):
+    """A bundle that was written, and what its files were held to."""
+
+    bundle: Bundle
+    results: Sequence[Result]
+
+
+def export_run(
+    run: TrainedRun,
+    folder: Path,
+    *,
+    name: str,
+    images: Sequence[LabelledImage],
+    precisions: Collection[str] = ("fp32",),
+    calibration: Sequence[Slice] = (),
+) -> Exported:
+    """Write a run's best model as a bundle into an empty folder, and hold each file to the trained model.
 
     Args:
         run: The trained run.
         folder: Where to write.
         name: The model's name, as a server will tell it.
-        slices: Real slices on which to compare the exported graph with the trained model. Where there
-            are none, the reference phantoms alone are compared.
+        images: Labelled slices on which to compare the exported graphs with the trained model. Where there
+            are none, phantoms alone are compared.
+        precisions: Which of :data:`~lvseg_export.files.FILES` to write; fp32 always is.
+        calibration: Slices of the training, which int8 takes its ranges from.
 
     Raises:
-        EngineError: If the exported graph does not say what the trained model says.
+        EngineError: If a graph does not say what the trained model says, within what its precision allows.
+        ValueError: If int8 is asked for without slices to take its ranges from.
     """
-    write_onnx(run.model, folder / ONNX_FILE)
-    trained = TorchEngine(run.model)
-    exported = OnnxRuntimeEngine(folder / ONNX_FILE, precision="fp32")
-    phantoms = np.stack(_working_pixels(_phantoms(), run))[:, None]
-    expected = trained.run(phantoms)
+    trained, spacing = TorchEngine(run.model), run.record.working_spacing_mm
+    phantoms = np.stack(_working_pixels(_phantoms(), spacing))[:, None]
+    examiner = Examiner(trained, phantoms=phantoms, images=images, working_spacing_mm=spacing)
     np.savez_compressed(
-        folder / REFERENCE, pixels=phantoms, mask=expected.mask, probability=expected.probability
+        folder / REFERENCE,
+        pixels=phantoms,
+        mask=examiner.expected.mask,
+        probability=examiner.expected.probability,
     )
-
-    checks = {"phantoms": compare_predictions([(exported.run(phantoms), expected)])}
-    if slices:
-        checks["labelled slices"] = _compare(exported, trained, _working_pixels(slices, run))
-    for parity in checks.values():
-        require_parity(parity, exported)
-    manifest = _manifest(run, name, checks)
-    (folder / CARD).write_text(model_card(manifest))
+    results = write_float(run.model, folder, "fp32", examiner)
+    if "fp16" in precisions:
+        results += write_float(run.model, folder, "fp16", examiner)
+    if "int8" in precisions:
+        results += write_int8(folder, _working_pixels(calibration, spacing), examiner)
+    (folder / PARITY).write_text(to_json(results))
+    manifest = _manifest(run, name, folder)
+    (folder / CARD).write_text(model_card(manifest, results))
     files = sorted(path.name for path in folder.iterdir())
     manifest = dataclasses.replace(manifest, sha256={file: sha256_of(folder / file) for file in files})
     (folder / MANIFEST).write_text(manifest.to_json())
-    return load_bundle(folder)
+    return Exported(load_bundle(folder), results)
 
 
 def _phantoms() -> list[Slice]:
@@ -82,21 +102,11 @@ def _phantoms() -> list[Slice]:
         return [read_slice(files[index]) for index in chosen]
 
 
-def _working_pixels(slices: Sequence[Slice], run: TrainedRun) -> list[NDArray[np.float32]]:
-    spacing = run.record.working_spacing_mm
-    return [to_working(slice_.pixels, slice_.pixel_spacing, spacing) for slice_ in slices]
+def _working_pixels(slices: Sequence[Slice], spacing_mm: float) -> list[NDArray[np.float32]]:
+    return [to_working(slice_.pixels, slice_.pixel_spacing, spacing_mm) for slice_ in slices]
 
 
-def _compare(found: Engine, expected: Engine, slices: Sequence[NDArray[np.float32]]) -> Parity:
-    def predictions() -> Iterator[tuple[Prediction, Prediction]]:
-        for pixels in slices:
-            batch = pixels[None, None]
-            yield found.run(batch), expected.run(batch)
-
-    return compare_predictions(predictions())
-
-
-def _manifest(run: TrainedRun, name: str, checks: dict[str, Parity]) -> Manifest:
+def _manifest(run: TrainedRun, name: str, folder: Path) -> Manifest:
     return Manifest(
         model=ModelInfo(
             name=name,
@@ -107,13 +117,10 @@ def _manifest(run: TrainedRun, name: str, checks: dict[str, Parity]) -> Manifest
         input=InputContract(channels=1, working_spacing_mm=run.record.working_spacing_mm),
         labels=LABELS,
         training=_training(run),
-        engines=(
-            EngineFile(
-                file=ONNX_FILE,
-                runtime="onnx",
-                precision="fp32",
-                parity={check: dataclasses.asdict(parity) for check, parity in checks.items()},
-            ),
+        engines=tuple(
+            EngineFile(file=file, runtime="onnx", precision=precision)
+            for precision, file in FILES.items()
+            if (folder / file).exists()
         ),
     )
 

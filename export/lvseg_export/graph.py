@@ -1,5 +1,7 @@
 """What the exported graph computes: a trained model and the decision behind it."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -7,15 +9,24 @@ from lvseg.models import SegmentationModel
 
 
 class ServedModel(nn.Module):
-    """From a slice's raw pixels to its mask and probability: all that a runtime has to do."""
+    """From a slice's raw pixels to its mask and probability: all that a runtime has to do.
 
-    def __init__(self, model: SegmentationModel) -> None:
+    Args:
+        model: The trained model, which is left as it is.
+        layers: Arithmetic of the network's layers. Normalisation and decision are float32 in any case: the
+            squares of raw pixels overflow float16, and close scores would fall together.
+    """
+
+    def __init__(self, model: SegmentationModel, layers: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.model = model
+        self.normalise = model.normalise
+        self.network = copy.deepcopy(model.network).to(layers)
+        self.layers = layers
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Return mask uint8 (N, H, W) and foreground probability float32 (N, H, W) of pixels (N, 1, H, W)."""
-        background, foreground = self.model(pixels).unbind(dim=1)
+        scores = self.network(self.normalise(pixels).to(self.layers)).to(torch.float32)
+        background, foreground = scores.unbind(dim=1)
         # Two classes need no arg-max, whose int64 result some runtimes refuse to cast to uint8.
         mask = (foreground > background).to(torch.float32).to(torch.uint8)
         return mask, torch.sigmoid(foreground - background)

@@ -1,19 +1,15 @@
 """A trained model as one ONNX file."""
 
-import contextlib
 import hashlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 import torch
 
 from lvseg.models import SegmentationModel
-from lvseg.models.folding import fold_planes
+from lvseg.models.folding import fold_batch_norm, fold_planes
 from lvseg_export.graph import ServedModel
+from lvseg_export.quiet import quiet
 
 OPSET = 20
 SMALLEST_SIDE = 32
@@ -29,21 +25,27 @@ def weights_version(model: SegmentationModel) -> str:
     return digest.hexdigest()[:12]
 
 
-def write_onnx(model: SegmentationModel, path: Path) -> None:
+def write_onnx(model: SegmentationModel, path: Path, *, layers: torch.dtype = torch.float32) -> None:
     """Write a model as an ONNX graph of the bundle's contract, weights inside.
 
     Input ``pixels`` float32 (batch, 1, height, width) of any size; outputs ``mask`` uint8 and
-    ``probability`` float32, both (batch, height, width). Normalisation and decision are in the graph;
-    planes that hold the same values are folded into one.
+    ``probability`` float32, both (batch, height, width), whatever the arithmetic of the layers between.
+    Normalisation and decision are in the graph; batch normalisation is folded into the convolutions
+    before their weights are rounded, and planes that hold the same values into one.
+
+    Args:
+        model: The trained model.
+        path: The file to write.
+        layers: Type of the network's weights and sums: float32 or float16.
     """
     batch = torch.export.Dim("batch", min=1)
     height = torch.export.Dim("height", min=SMALLEST_SIDE, max=LARGEST_SIDE)
     width = torch.export.Dim("width", min=SMALLEST_SIDE, max=LARGEST_SIDE)
     # Sizes of no special form, so that the exporter takes none of them for a constant.
     example = torch.rand(2, 1, 93, 107)
-    with _quiet_exporter():
+    with quiet("torch.onnx"):
         program = torch.onnx.export(
-            ServedModel(fold_planes(model)).eval(),
+            ServedModel(fold_batch_norm(fold_planes(model)), layers).eval(),
             (example,),
             dynamo=True,
             input_names=["pixels"],
@@ -83,17 +85,3 @@ def _clean(model: onnx.ModelProto) -> None:
             output.type.tensor_type.shape.dim, ("batch", "height", "width"), strict=True
         ):
             dimension.dim_param = name
-
-
-@contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Keep the exporter's progress report, printed to standard output, and its hints from the user."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

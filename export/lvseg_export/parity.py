@@ -1,27 +1,47 @@
-"""How far an engine's answers are from the trained model's."""
+"""How far an engine's answers are from the trained model's, and how far they may be."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
+from lvseg.contour import mask_area_mm2, mask_to_contour
 from lvseg.errors import EngineError
-from lvseg_export.bundle import REFERENCE, Bundle
+from lvseg.metrics import average_perpendicular_distance_mm, dice
 from lvseg_export.engines.base import Engine, Prediction
 
-LARGEST_DIFFERING_SHARE = {"fp32": 1e-4}
+Pair: TypeAlias = tuple[Prediction, Prediction]
+"""What an engine found, and what was expected of it."""
+
+LARGEST_DIFFERING_SHARE: Mapping[str, float] = {"fp32": 1e-4}
 """By precision: the share of mask pixels that may differ from the trained model in PyTorch."""
+
+LARGEST_DICE_LOSS: Mapping[str, float] = {"fp16": 0.002, "bf16": 0.002, "int8": 0.01}
+"""By precision: how far the Dice of an engine's masks with the trained model's may be from 1, and the Dice with an
+expert's labels from the trained model's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """An engine beside the trained model, over a set of slices."""
+    """An engine's masks beside the trained model's, over a set of slices on the working grid."""
 
     slices: int
     pixels: int
     differing_pixels: int
     """Mask pixels on which the two disagree."""
     largest_probability_difference: float
+    """Infinite where a probability is not a number."""
+    dice: float
+    """Of the two masks, the mean over the slices; 1 where both are empty."""
+    lowest_dice: float
+    lowest_slice: int
+    """Which slice has the lowest Dice, counted from 0."""
+    apd_mm: float | None
+    """Average perpendicular distance of the two outlines, the mean over the slices that have both."""
+    area_difference_mm2: float
+    """Mean of the absolute difference of the two areas."""
 
     @property
     def differing_share(self) -> float:
@@ -29,48 +49,81 @@ class Parity:
         return self.differing_pixels / self.pixels
 
 
-def compare_predictions(pairs: Iterable[tuple[Prediction, Prediction]]) -> Parity:
-    """Compare predictions, found first and expected second, over one or more batches."""
-    slices = pixels = differing = 0
-    largest = 0.0
+def compare_predictions(pairs: Iterable[Pair], *, working_spacing_mm: float) -> Parity:
+    """Compare predictions over one or more batches.
+
+    Raises:
+        EngineError: If a mask has another shape than expected.
+        ValueError: If there are no slices.
+    """
+    spacing = (working_spacing_mm, working_spacing_mm)
+    pixels = differing = 0
+    largest, dices, distances, areas = 0.0, [], [], []
     for found, expected in pairs:
         if found.mask.shape != expected.mask.shape:
             raise EngineError(f"the mask has shape {found.mask.shape}, expected {expected.mask.shape}")
-        slices += len(expected.mask)
         pixels += expected.mask.size
         differing += int(np.count_nonzero(found.mask != expected.mask))
         difference = np.abs(found.probability - expected.probability)
         # A NaN compares as small: it has to count as the largest difference there is.
         largest = max(largest, float(np.where(np.isfinite(difference), difference, np.inf).max()))
+        for mask, reference in zip(found.mask, expected.mask, strict=True):
+            dices.append(dice(mask, reference))
+            areas.append(abs(mask_area_mm2(mask, spacing) - mask_area_mm2(reference, spacing)))
+            distances.append(_distance_mm(mask, reference, spacing))
+    if not dices:
+        raise ValueError("expected slices to compare, got none")
+    apart = [distance for distance in distances if distance is not None]
     return Parity(
-        slices=slices, pixels=pixels, differing_pixels=differing, largest_probability_difference=largest
+        slices=len(dices),
+        pixels=pixels,
+        differing_pixels=differing,
+        largest_probability_difference=largest,
+        dice=float(np.mean(dices)),
+        lowest_dice=min(dices),
+        lowest_slice=int(np.argmin(dices)),
+        apd_mm=float(np.mean(apart)) if apart else None,
+        area_difference_mm2=float(np.mean(areas)),
     )
 
 
-def require_parity(parity: Parity, engine: Engine) -> None:
+def _distance_mm(
+    mask: NDArray[np.uint8], reference: NDArray[np.uint8], spacing: tuple[float, float]
+) -> float | None:
+    outline, expected = mask_to_contour(mask), mask_to_contour(reference)
+    if outline is None or expected is None:
+        return None
+    return average_perpendicular_distance_mm(outline, expected, spacing)
+
+
+def require_parity(parity: Parity, engine: Engine, check: str) -> None:
     """Refuse an engine that does not say what the trained model says.
 
+    Args:
+        parity: What was found.
+        engine: The engine; its precision decides what it may differ by.
+        check: What was checked, such as ``"phantoms"``, for the message.
+
     Raises:
-        EngineError: If more pixels differ than its precision allows, or a probability is not finite.
+        EngineError: If more differs than its precision allows, or a probability is not finite.
     """
-    limit = LARGEST_DIFFERING_SHARE[engine.precision]
-    if parity.differing_share > limit or not np.isfinite(parity.largest_probability_difference):
+    who = f"{engine.name} ({engine.precision}) differs from the trained model on {check}"
+    if not np.isfinite(parity.largest_probability_difference):
+        raise EngineError(f"{who}: a probability is not a finite number; {_REMEDY}")
+    if engine.precision in LARGEST_DIFFERING_SHARE:
+        allowed = LARGEST_DIFFERING_SHARE[engine.precision]
+        if parity.differing_share > allowed:
+            raise EngineError(
+                f"{who}: {parity.differing_pixels} of {parity.pixels} pixels ({parity.differing_share:.2%}, allowed "
+                f"{allowed:.2%}), most on slice {parity.lowest_slice}; {_REMEDY}"
+            )
+        return
+    if 1.0 - parity.dice > LARGEST_DICE_LOSS[engine.precision]:
         raise EngineError(
-            f"{engine.name} ({engine.precision}) differs from the trained model on {parity.differing_pixels} of "
-            f"{parity.pixels} pixels ({parity.differing_share:.2%}, allowed {limit:.2%}; largest difference in "
-            f"probability {parity.largest_probability_difference:.3g}); try another engine or export again"
+            f"{who}: the masks' mean Dice is {parity.dice:.4f}, expected at least "
+            f"{1.0 - LARGEST_DICE_LOSS[engine.precision]:g}; lowest is {parity.lowest_dice:.4f}, on slice "
+            f"{parity.lowest_slice}; {_REMEDY}"
         )
 
 
-def check_reference(engine: Engine, bundle: Bundle) -> Parity:
-    """Run an engine on its bundle's reference slices and refuse it if it disagrees with the trained model.
-
-    Raises:
-        EngineError: See :func:`require_parity`.
-    """
-    with np.load(bundle.path(REFERENCE), allow_pickle=False) as reference:
-        pixels = reference["pixels"]
-        expected = Prediction(reference["mask"], reference["probability"])
-    parity = compare_predictions([(engine.run(pixels), expected)])
-    require_parity(parity, engine)
-    return parity
+_REMEDY = "take another engine or precision, or export again"

@@ -47,6 +47,7 @@ class LocalResponseNorm(nn.LocalResponseNorm):
 
     The exporter would take PyTorch's layer apart into a padded 3-D average pooling, which other
     runtimes neither recognise nor run fast. Both definitions divide alpha by the window's size.
+    Computed in float32, whatever the type of the layers around it: its squares overflow float16.
 
     References:
         Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural
@@ -55,17 +56,19 @@ class LocalResponseNorm(nn.LocalResponseNorm):
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalise (N, C, H, W) over neighbouring channels."""
+        full = image.to(torch.float32)
         if not torch.onnx.is_in_onnx_export():
-            return super().forward(image)
+            return super().forward(full).to(image.dtype)
         attributes: dict[str, OnnxAttribute] = {
             "size": self.size,
             "alpha": self.alpha,
             "beta": self.beta,
             "bias": self.k,
         }
-        return torch.onnx.ops.symbolic(
-            "LRN", (image,), attributes, dtype=image.dtype, shape=image.shape, version=13
+        normalised = torch.onnx.ops.symbolic(
+            "LRN", (full,), attributes, dtype=full.dtype, shape=full.shape, version=13
         )
+        return normalised.to(image.dtype)
 
 
 def score_layer(inputs: int, classes: int) -> nn.Conv2d:

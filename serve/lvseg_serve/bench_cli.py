@@ -4,27 +4,29 @@ import dataclasses
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import click
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from lvseg.cli import Command, progress
 from lvseg.data.files import find_dicom
 from lvseg.data.phantom import write_phantoms
-from lvseg.dicom import Slice, read_slice
+from lvseg.dicom import read_slice
 from lvseg.errors import OptionError
-from lvseg.resample import to_working
 from lvseg_export.bundle import Bundle, load_bundle
-from lvseg_export.engines import RUNTIMES, Engine, load_engine
+from lvseg_export.choice import AUTO, RUNTIMES
+from lvseg_export.engine_options import engine_options
 from lvseg_serve.address import parse_address
 from lvseg_serve.bench import Row, Subject, environment, measure
+from lvseg_serve.bench_engines import ALL, engine_subjects, labelled_images, load_engines
 from lvseg_serve.client import Client
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 def _batches(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[int, ...]:
@@ -57,17 +59,11 @@ def _batches(_context: click.Context, _parameter: click.Parameter, text: str) ->
     callback=_batches,
     help="Batch sizes to measure the engine with, with commas between.",
 )
+@engine_options(engines=(ALL, AUTO, *RUNTIMES))
 @click.option(
-    "--engine",
-    "runtime",
-    type=click.Choice(RUNTIMES),
-    default="auto",
-    show_default=True,
-    help="What runs the model.",
+    "--images", type=_FOLDER, help="With --contours: tell the Dice on these slices in each engine's row."
 )
-@click.option(
-    "--threads", type=click.IntRange(1), help="CPU threads for one run.  [default: all that may be used]"
-)
+@click.option("--contours", type=_FOLDER, help="Folder with the experts' contours of --images.")
 @click.option(
     "--calls", type=click.IntRange(1), default=50, show_default=True, help="Counted calls of each row."
 )
@@ -82,30 +78,38 @@ def main(
     image: Path | None,
     batches: tuple[int, ...],
     runtime: str,
+    precision: str,
     threads: int | None,
+    images: Path | None,
+    contours: Path | None,
     calls: int,
     warmup: int,
     json_path: Path | None,
     overwrite: bool,
 ) -> None:
-    """Measure how fast BUNDLE runs here: the engine alone and, with --server, through gRPC.
+    """Measure how fast BUNDLE runs here: engines alone and, with --server, through gRPC.
 
-    All rows are measured in turn in one run, on one slice, so their ratio holds on a busy machine too.
+    All rows are measured in turn in one run, on one slice, so their ratio holds on a busy machine too. An
+    engine that cannot run the bundle, or does not say what the trained model says, is told with its reason.
 
     \b
-    Example:
+    Examples:
+      lvseg-bench bundles/a --engine all --images sunnybrook --contours sunnybrook
       lvseg-bench bundles/a --server 127.0.0.1:50051 --json bench.json
     """  # noqa: D301 - click's own mark for text that it shall not fold
     if server:
         parse_address(server, option="--server")
     if json_path:
         _check_json(json_path, overwrite)
+    if (images is None) != (contours is None):
+        raise OptionError("--images and --contours go together", reason="INVALID_OPTION", field="--images")
     checked = load_bundle(bundle)
-    engine = load_engine(checked, runtime, threads=threads)
+    labelled = labelled_images(images, contours) if images and contours else ()
     dicom = image.read_bytes() if image else _phantom()
     slice_ = read_slice(image or dicom)
+    engines, failures = load_engines(checked, runtime, precision, threads)
     with ExitStack() as stack:
-        subjects = list(_engine_subjects(checked, engine, slice_, batches))
+        subjects = list(engine_subjects(checked, engines, slice_, batches, labelled))
         if server:
             client = stack.enter_context(Client(server))
             subjects.append(_server_subject(client, checked, dicom))
@@ -113,12 +117,14 @@ def main(
         task = display.add_task("measuring", total=calls + warmup)
         rows = measure(subjects, calls=calls, warmup=warmup, advance=lambda: display.advance(task))
     _print(rows)
+    for failure in failures:
+        click.echo(f"{failure.engine} {failure.precision}: not measured: {failure.reason}")
     if json_path:
-        model = dataclasses.asdict(checked.manifest.model)
         document = {
             "environment": environment(),
-            "model": model,
+            "model": dataclasses.asdict(checked.manifest.model),
             "rows": [dataclasses.asdict(row) for row in rows],
+            "failures": [dataclasses.asdict(failure) for failure in failures],
         }
         json_path.write_text(json.dumps(document, indent=2) + "\n")
 
@@ -131,21 +137,6 @@ def _check_json(path: Path, overwrite: bool) -> None:
             f"{path} exists: choose another --json or pass --overwrite",
             reason="OUTPUT_EXISTS",
             field="--json",
-        )
-
-
-def _engine_subjects(
-    bundle: Bundle, engine: Engine, slice_: Slice, batches: Sequence[int]
-) -> Iterator[Subject]:
-    pixels = to_working(slice_.pixels, slice_.pixel_spacing, bundle.manifest.input.working_spacing_mm)
-    for batch in batches:
-        stack = np.repeat(pixels[None, None], batch, axis=0)
-        yield Subject(
-            engine=engine.name,
-            precision=engine.precision,
-            batch=batch,
-            threads=engine.threads,
-            call=partial(engine.run, stack),
         )
 
 
@@ -178,7 +169,18 @@ def _print(rows: Sequence[Row]) -> None:
     table = Table()
     for column in ("engine", "precision"):
         table.add_column(column, no_wrap=True)
-    for column in ("batch", "threads", "calls", "p50_ms", "p90_ms", "p99_ms", "slices/s", "ratio"):
+    for column in (
+        "batch",
+        "threads",
+        "load_ms",
+        "first_ms",
+        "p50_ms",
+        "p90_ms",
+        "p99_ms",
+        "slices/s",
+        "ratio",
+        "Dice",
+    ):
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(
@@ -186,9 +188,15 @@ def _print(rows: Sequence[Row]) -> None:
             row.precision,
             str(row.batch),
             str(row.threads),
-            str(row.calls),
-            *(f"{value:.1f}" for value in (row.p50_ms, row.p90_ms, row.p99_ms, row.slices_per_s)),
+            "-" if row.load_ms is None else f"{row.load_ms:.0f}",
+            *(
+                f"{value:.1f}"
+                for value in (row.first_ms, row.p50_ms, row.p90_ms, row.p99_ms, row.slices_per_s)
+            ),
             f"{row.ratio:.2f}",
+            "-" if row.dice is None else f"{row.dice:.4f}",
         )
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-    click.echo("ratio: median time a slice by that of the first row; slices/s: one caller at a time")
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    click.echo(
+        f"{rows[0].calls} calls each, one caller at a time; ratio: median time a slice by that of the first row"
+    )

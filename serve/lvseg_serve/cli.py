@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
-from lvseg.cli import Command
+from lvseg.cli import Command, notice
 from lvseg_export.bundle import load_bundle
-from lvseg_export.engines import RUNTIMES, load_engine
+from lvseg_export.choice import choose_engine
+from lvseg_export.engine_options import engine_options
 from lvseg_serve import defaults
+from lvseg_serve.address import parse_address
 from lvseg_serve.answers import ServerInfo
 from lvseg_serve.info import server_info
 from lvseg_serve.rpc.server import running_server
@@ -26,19 +28,7 @@ from lvseg_serve.segmenter import Segmenter
     show_default=True,
     help="Where to listen; port 0 takes a free one.",
 )
-@click.option(
-    "--engine",
-    "runtime",
-    type=click.Choice(RUNTIMES),
-    default="auto",
-    show_default=True,
-    help="What runs the model; auto takes the fastest that this machine can run.",
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="CPU threads for one inference; by default all that this process may use.",
-)
+@engine_options()
 @click.option(
     "--max-message-mib",
     type=click.IntRange(min=1, max=2047),
@@ -46,7 +36,9 @@ from lvseg_serve.segmenter import Segmenter
     show_default=True,
     help="Largest message that is accepted, in MiB.",
 )
-def main(bundle: Path, listen: str, runtime: str, threads: int | None, max_message_mib: int) -> None:
+def main(
+    bundle: Path, listen: str, runtime: str, precision: str, threads: int | None, max_message_mib: int
+) -> None:
     """Serve the model of BUNDLE, a folder that lvseg-export wrote, over gRPC.
 
     Prints one line when it is ready. SIGTERM or Ctrl-C stop it once the requests under way are answered.
@@ -56,8 +48,12 @@ def main(bundle: Path, listen: str, runtime: str, threads: int | None, max_messa
       lvseg-serve bundles/a --listen 127.0.0.1:50051
     """  # noqa: D301 - click's own mark for text that it shall not fold
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    parse_address(listen, option="--listen")
     checked = load_bundle(bundle)
-    engine = load_engine(checked, runtime, threads=threads)
+    choice = choose_engine(checked, runtime, precision, threads=threads)
+    if choice.why:
+        notice(f"fastest here is {choice.why}")
+    engine = choice.engine
     info = server_info(checked, engine, max_message_bytes=max_message_mib * 2**20)
     segmenter = Segmenter(engine, model=info.model, working_spacing_mm=info.working_spacing_mm)
     asyncio.run(_serve_until_signalled(segmenter, info, listen))

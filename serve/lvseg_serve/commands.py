@@ -16,3 +16,8 @@ def segment() -> None:
 def bench() -> None:
     """Run lvseg-bench."""
     run_command("lvseg_serve.bench_cli", extra="serve")
+
+
+def doctor() -> None:
+    """Run lvseg-doctor."""
+    run_command("lvseg_serve.doctor_cli", extra="serve")

@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from lvseg.contour import contour_to_mask, read_contour
 from lvseg_export.bundle import load_bundle
+from lvseg_export.choice import RUNTIMES
 from lvseg_serve.client import Client
 
 
@@ -34,8 +35,10 @@ def table(path: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def server(bundle: Path) -> Iterator[str]:
     """The address of a server of the tiny bundle."""
-    command = [str(Path(sys.executable).with_name("lvseg-serve")), str(bundle), "--listen", "127.0.0.1:0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [str(Path(sys.executable).with_name("lvseg-serve")), str(bundle), "--engine", "onnxruntime"]
+    with subprocess.Popen(
+        [*command, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True
+    ) as process:
         ready = re.search(r"on (127\.0\.0\.1:\d+);", process.stdout.readline())
         assert ready
         yield ready[1]
@@ -95,7 +98,10 @@ def test_the_server_tells_the_model_of_its_bundle(server, bundle):
 
 def test_the_benchmark_measures_engine_and_server_in_one_run(server, bundle, tmp_path):
     path = tmp_path / "bench.json"
-    result = lvseg("lvseg-bench", bundle, "--server", server, "--calls", 3, "--warmup", 1, "--json", path)
+    counts = ("--calls", 3, "--warmup", 1)
+    result = lvseg(
+        "lvseg-bench", bundle, "--engine", "onnxruntime", "--server", server, *counts, "--json", path
+    )
     assert result.returncode == 0, result.stderr
     rows = json.loads(path.read_text())["rows"]
     assert [(row["engine"], row["precision"], row["batch"]) for row in rows] == [
@@ -104,6 +110,22 @@ def test_the_benchmark_measures_engine_and_server_in_one_run(server, bundle, tmp
         ("onnxruntime-cpu via gRPC", "fp32", 1),
     ]
     assert all(0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"] for row in rows)
+
+
+def test_the_benchmark_measures_all_engines_with_their_dice(bundle, phantom, tmp_path):
+    path = tmp_path / "bench.json"
+    labels = ("--images", phantom, "--contours", phantom)
+    result = lvseg(
+        "lvseg-bench", bundle, "--engine", "all", "--batch", 1, "--calls", 2, *labels, "--json", path
+    )
+    assert result.returncode == 0, result.stderr
+    rows = json.loads(path.read_text())["rows"]
+    assert [(row["engine"], row["precision"]) for row in rows[:1]] == [("onnxruntime-cpu", "fp32")]
+    assert {row["engine"] for row in rows} == {
+        f"{name}-cpu" for name, runtime in RUNTIMES.items() if runtime.installed
+    }
+    assert rows[0]["ratio"] == 1.0
+    assert [row["dice"] for row in rows] == [pytest.approx(rows[0]["dice"], abs=1e-3)] * len(rows)
 
 
 def test_the_benchmark_refuses_a_server_of_another_model(server, bundle, tmp_path):

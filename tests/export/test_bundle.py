@@ -29,19 +29,25 @@ def test_a_bundle_holds_what_a_server_needs(bundle):
         "manifest.json",
         "model.onnx",
         "reference.npz",
+        "parity.json",
         "README.md",
     }
 
 
 def test_the_manifest_lists_the_digest_of_every_other_file(bundle):
-    assert set(load_bundle(bundle).manifest.sha256) == {"model.onnx", "reference.npz", "README.md"}
+    assert set(load_bundle(bundle).manifest.sha256) == {
+        "model.onnx",
+        "reference.npz",
+        "parity.json",
+        "README.md",
+    }
 
 
 def test_the_manifest_names_no_path_of_the_machine_that_trained(bundle, phantom):
     assert str(phantom.parent.parent) not in (bundle / MANIFEST).read_text()
 
 
-@pytest.mark.parametrize("file", ["model.onnx", "reference.npz", "README.md"])
+@pytest.mark.parametrize("file", ["model.onnx", "reference.npz", "parity.json", "README.md"])
 def test_a_changed_byte_is_refused_by_name(copy, file):
     content = bytearray((copy / file).read_bytes())
     content[len(content) // 2] ^= 1
@@ -77,7 +83,7 @@ def test_a_folder_without_a_manifest_is_not_a_bundle(tmp_path):
 
 def test_another_schema_version_is_refused(copy):
     change(copy, schema_version=99)
-    with pytest.raises(BundleError, match="schema version 99, this lvseg reads version 1"):
+    with pytest.raises(BundleError, match="schema version 99, this lvseg reads version 2"):
         load_bundle(copy)
 
 
@@ -87,11 +93,11 @@ def test_another_schema_version_is_refused(copy):
         ({"sha256": {"../model.onnx": "0"}}, "names a file outside the bundle"),
         ({"sha256": {}}, r"gives no SHA-256 of reference\.npz"),
         ({"engines": []}, "lists no engine file"),
-        ({"model": {}}, "does not have the fields of schema version 1"),
+        ({"model": {}}, "does not have the fields of schema version 2"),
         ({"input": {"channels": 1, "working_spacing_mm": 0.0}}, "has input.working_spacing_mm 0.0"),
         ({"input": {"channels": 1, "working_spacing_mm": "1"}}, "has input.working_spacing_mm '1'"),
         ({"input": {"channels": 3, "working_spacing_mm": 1.4}}, "has input.channels 3, expected 1"),
-        ({"surprise": 1}, "does not have the fields of schema version 1"),
+        ({"surprise": 1}, "does not have the fields of schema version 2"),
     ],
 )
 def test_a_malformed_manifest_is_refused(copy, values, message):

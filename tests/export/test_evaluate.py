@@ -78,13 +78,13 @@ def test_an_answer_of_another_shape_is_an_engine_error(square):
 def test_a_run_and_its_bundle_find_the_same(trained_run, bundle, phantom):
     images = load_sunnybrook(phantom, phantom).images
     run = run_subject(trained_run, checkpoint="best", threads=1)
-    exported = bundle_subject(bundle, runtime="auto", threads=1)
+    exported = bundle_subject(bundle, runtime="onnxruntime", precision="fp32", threads=1)
     for image in images[:4]:
         assert np.mean(run.predict(image) != exported.predict(image)) <= 1e-4
 
 
 def test_a_bundle_is_told_by_the_digest_of_its_manifest(bundle):
-    description = bundle_subject(bundle, runtime="auto", threads=1).description
+    description = bundle_subject(bundle, runtime="onnxruntime", precision="fp32", threads=1).description
     assert description["kind"] == "bundle"
     assert description["manifest_sha256"] == sha256_of(bundle / MANIFEST)
     assert description["engine"]["name"] == "onnxruntime-cpu"
@@ -111,7 +111,7 @@ def test_a_broken_run_keeps_its_own_message(trained_run, tmp_path):
 
 
 def test_the_mask_of_a_slice_does_not_depend_on_its_label(bundle, phantom):
-    subject = bundle_subject(bundle, runtime="auto", threads=1)
+    subject = bundle_subject(bundle, runtime="onnxruntime", precision="fp32", threads=1)
     image = load_sunnybrook(phantom, phantom).images[0]
     other = dataclasses.replace(image, mask=~image.mask, contour=image.contour[::-1])
     np.testing.assert_array_equal(subject.predict(image), subject.predict(other))

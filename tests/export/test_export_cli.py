@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,11 +25,23 @@ def export(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([EXPORT, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
+def results(bundle: Path) -> list[dict[str, Any]]:
+    return json.loads((bundle / "parity.json").read_text())["results"]
+
+
 def test_parity_is_checked_on_the_runs_own_validation_slices(bundle, trained_run):
     validation = json.loads((trained_run / "options.json").read_text())["validation"]
-    parity = load_bundle(bundle).manifest.engines[0].parity
-    assert parity["labelled slices"]["slices"] == len(validation)
-    assert parity["labelled slices"]["differing_pixels"] <= 1e-4 * parity["labelled slices"]["pixels"]
+    for result in results(bundle):
+        if result["check"] == "labelled slices":
+            assert result["parity"]["slices"] == len(validation)
+            assert result["parity"]["differing_pixels"] <= 1e-4 * result["parity"]["pixels"]
+            assert result["dice_on_labels"] == pytest.approx(result["trained_dice_on_labels"], abs=1e-3)
+    assert {result["check"] for result in results(bundle)} == {
+        "phantoms",
+        "phantoms in batches",
+        "phantoms of other shapes",
+        "labelled slices",
+    }
 
 
 def test_the_model_card_tells_the_data_and_the_score(bundle):
@@ -48,7 +61,7 @@ def test_where_the_data_are_gone_it_says_what_it_checks_on(trained_run, tmp_path
     assert result.returncode == 0, result.stderr
     assert "validation slices are not in" in result.stderr
     assert "checking on phantoms" in result.stderr
-    assert set(load_bundle(tmp_path / "bundle").manifest.engines[0].parity) == {"phantoms"}
+    assert not [result for result in results(tmp_path / "bundle") if result["check"] == "labelled slices"]
 
 
 def test_a_folder_that_is_no_run_is_one_line(tmp_path):
@@ -107,7 +120,11 @@ def test_labels_of_the_runs_own_kind_say_which_images_to_check_on(trained_run, p
     result = export(run, "--out", tmp_path / "bundle", "--images", phantom, "--contours", tmp_path / "masks")
     assert result.returncode == 0, result.stderr
     manifest = load_bundle(tmp_path / "bundle").manifest
-    assert manifest.engines[0].parity["labelled slices"]["slices"] == 2
+    assert {
+        result["parity"]["slices"]
+        for result in results(tmp_path / "bundle")
+        if result["check"] == "labelled slices"
+    } == {2}
     assert manifest.training["options"]["pretrained"] == "vgg.caffemodel"
     assert [
         text for text in texts(json.loads((tmp_path / "bundle" / MANIFEST).read_text())) if "/" in text

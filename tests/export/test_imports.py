@@ -5,7 +5,13 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "module", ["lvseg_export.bundle", "lvseg_export.engines", "lvseg_export.engines.onnxruntime"]
+    "module",
+    [
+        "lvseg_export.bundle",
+        "lvseg_export.choice",
+        "lvseg_export.engines.onnxruntime",
+        "lvseg_export.engines.openvino",
+    ],
 )
 def test_the_running_half_imports_neither_torch_nor_onnx(module):
     code = f"import sys, {module}; print(*{{'torch', 'onnx', 'monai', 'lightning'}} & set(sys.modules))"

@@ -62,7 +62,7 @@ def bundle(tmp_path: Path) -> Path:
         input=InputContract(channels=1, working_spacing_mm=1.5),
         labels=("background", "left ventricle"),
         training={},
-        engines=(EngineFile(file="model.onnx", runtime="onnx", precision="fp32", parity={}),),
+        engines=(EngineFile(file="model.onnx", runtime="onnx", precision="fp32"),),
         sha256={path.name: sha256_of(path) for path in folder.iterdir()},
     )
     (folder / "manifest.json").write_text(manifest.to_json())
@@ -75,7 +75,7 @@ def serving(bundle: Path) -> Serving:
 
     @contextmanager
     def serving(*arguments: str) -> Iterator[tuple[Server, str]]:
-        command = [*SERVE, str(bundle), "--threads", "1", *arguments]
+        command = [*SERVE, str(bundle), "--engine", "onnxruntime", "--threads", "1", *arguments]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None
@@ -131,7 +131,7 @@ def test_a_signal_stops_it_without_a_word(serving: Serving, dicom: bytes, number
 def test_a_port_in_use_is_one_line_and_exit_code_1(serving: Serving, bundle: Path) -> None:
     with serving("--listen", "127.0.0.1:0") as (_, ready):
         address = _address(ready)
-        code, error = _fail(bundle, "--listen", address)
+        code, error = _fail(bundle, "--engine", "onnxruntime", "--listen", address)
     assert code == 1
     assert re.fullmatch(
         rf"error: cannot listen on {re.escape(address)} \(Address already in use\); .*--listen\n", error

@@ -3,9 +3,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from lvseg.errors import EngineError, OptionError
-from lvseg_export.bundle import load_bundle
-from lvseg_export.engines import load_engine
+from lvseg.errors import EngineError
 from lvseg_export.engines.onnxruntime import OnnxRuntimeEngine
 
 
@@ -48,10 +46,5 @@ def test_a_graph_of_another_contract_is_refused(tmp_path):
         OnnxRuntimeEngine(path, precision="fp32")
 
 
-def test_an_unknown_engine_names_the_known_ones(bundle):
-    with pytest.raises(OptionError, match="no engine 'caffe'; known: auto, onnxruntime"):
-        load_engine(load_bundle(bundle), "caffe")
-
-
-def test_the_number_of_threads_is_the_one_asked_for(bundle):
-    assert load_engine(load_bundle(bundle), threads=1).threads == 1
+def test_the_number_of_threads_is_the_one_asked_for(exported):
+    assert OnnxRuntimeEngine(exported[1], precision="fp32", threads=1).threads == 1

@@ -1,0 +1,241 @@
+"""Which engine runs a bundle here: the one asked for, or the fastest of those that this machine can run."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from lvseg.errors import EngineError, OptionError
+from lvseg_export.bundle import REFERENCE, Bundle, EngineFile
+from lvseg_export.engines.base import Engine
+from lvseg_export.gate import check_reference
+
+AUTO = "auto"
+_TIMED_RUNS = 3
+
+
+def _onnxruntime(path: Path, precision: str, threads: int | None) -> Engine:
+    from lvseg_export.engines.onnxruntime import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(path, precision=precision, threads=threads)
+
+
+def _openvino(path: Path, precision: str, threads: int | None) -> Engine:
+    from lvseg_export.engines.openvino import OpenVinoEngine
+
+    return OpenVinoEngine(path, precision=precision, threads=threads)
+
+
+def _openvino_lacks(precision: str) -> str:
+    from lvseg_export.engines.openvino import lacking
+
+    return lacking(precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """A library that runs a bundle's files."""
+
+    name: str
+    module: str
+    extra: str
+    """Of lvseg: what installs it."""
+    precisions: Mapping[str, str]
+    """What it computes in, and the precision of the file that it takes for that."""
+    load: Callable[[Path, str, int | None], Engine]
+    """From a file, a precision and the number of threads."""
+    lacking: Callable[[str], str] = lambda _precision: ""
+    """Given an installed runtime and a precision: what this machine lacks for it, empty for nothing."""
+
+    @property
+    def installed(self) -> bool:
+        """Whether its library is here."""
+        return find_spec(self.module) is not None
+
+
+RUNTIMES: Mapping[str, Runtime] = {
+    runtime.name: runtime
+    for runtime in (
+        Runtime(
+            name="onnxruntime",
+            module="onnxruntime",
+            extra="serve",
+            precisions={"fp32": "fp32", "fp16": "fp16", "int8": "int8"},
+            load=_onnxruntime,
+        ),
+        Runtime(
+            name="openvino",
+            module="openvino",
+            extra="openvino",
+            precisions={"fp32": "fp32", "bf16": "fp32", "fp16": "fp16", "int8": "int8"},
+            load=_openvino,
+            lacking=_openvino_lacks,
+        ),
+    )
+}
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One file of a bundle on one runtime, in one precision."""
+
+    runtime: Runtime
+    precision: str
+    path: Path
+
+    def load(self, threads: int | None) -> Engine:
+        """Load it.
+
+        Raises:
+            EngineError: If the runtime cannot.
+        """
+        return self.runtime.load(self.path, self.precision, threads)
+
+    def __str__(self) -> str:
+        return f"{self.runtime.name} {self.precision}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """An engine that passed the gate."""
+
+    engine: Engine
+    candidate: Candidate
+    why: str
+    """For people: what it was chosen from, and by what; empty where there was nothing to choose from."""
+
+
+def load_engine(
+    bundle: Bundle, runtime: str = AUTO, precision: str = AUTO, *, threads: int | None = None
+) -> Engine:
+    """Load a bundle's model on the engine that :func:`choose_engine` takes."""
+    return choose_engine(bundle, runtime, precision, threads=threads).engine
+
+
+def choose_engine(
+    bundle: Bundle, runtime: str = AUTO, precision: str = AUTO, *, threads: int | None = None
+) -> Choice:
+    """Load a bundle's model, and hold it to the bundle's reference before it may answer anybody.
+
+    Of several candidates the fastest on this machine is taken, by the time that each needs for a slice of
+    the bundle's reference; one that cannot be loaded, or fails the gate, makes room for the next.
+
+    Args:
+        bundle: A checked bundle.
+        runtime: One of :data:`RUNTIMES`, or ``"auto"`` for whichever are installed.
+        precision: One of :data:`PRECISIONS`, or ``"auto"`` for whichever the bundle has files for.
+        threads: CPU threads for one run; by default those that this process may use.
+
+    Raises:
+        OptionError: If there is no such runtime or precision, or it is not installed, or the bundle holds
+            no file for it.
+        EngineError: If no candidate can load the model and says what the trained model says; the message
+            tells each one's reason.
+    """
+    candidates = list(find_candidates(bundle, runtime, precision))
+    if len(candidates) == 1:
+        engine = candidates[0].load(threads)
+        check_reference(engine, bundle)
+        return Choice(engine=engine, candidate=candidates[0], why="")
+    timed, reasons = _time_each(candidates, bundle, threads)
+    for milliseconds, candidate, engine in timed:
+        try:
+            check_reference(engine, bundle)
+        except EngineError as error:
+            reasons.append(f"{candidate}: {error}")
+            continue
+        others = [f"{other} {needed:.1f} ms" for needed, other, _ in timed if other is not candidate]
+        why = f"{candidate}: {milliseconds:.1f} ms a slice; {', '.join((*others, *reasons))}"
+        return Choice(engine=engine, candidate=candidate, why=why)
+    raise EngineError(f"no engine can run {bundle.folder}: {'; '.join(reasons)}")
+
+
+def find_candidates(bundle: Bundle, runtime: str = AUTO, precision: str = AUTO) -> Iterator[Candidate]:
+    """Give what of a bundle can be tried with the libraries that are here, at least one.
+
+    Raises:
+        OptionError: As :func:`choose_engine`.
+    """
+    runtimes = _runtimes(runtime)
+    if precision not in (AUTO, *PRECISIONS):
+        raise _unknown("precision", precision, (AUTO, *PRECISIONS))
+    files = {file.precision: file for file in bundle.manifest.engines if file.runtime == "onnx"}
+    found = [
+        Candidate(runtime=each, precision=computed, path=bundle.path(files[stored].file))
+        for each in runtimes
+        for computed, stored in each.precisions.items()
+        if stored in files
+        and precision in (AUTO, computed)
+        and not (precision == AUTO and each.lacking(computed))
+    ]
+    if not found:
+        raise OptionError(
+            f"{bundle.folder} holds {_list(bundle.manifest.engines)}: nothing that "
+            f"{' or '.join(each.name for each in runtimes)} could run in {precision}; export it with "
+            f"--precision {precision}, or take another --engine",
+            reason="NO_SUCH_PRECISION",
+            field="--precision",
+        )
+    yield from found
+
+
+def _runtimes(name: str) -> Sequence[Runtime]:
+    if name == AUTO:
+        installed = [runtime for runtime in RUNTIMES.values() if runtime.installed]
+        if not installed:
+            raise _missing(RUNTIMES["onnxruntime"])
+        return installed
+    if name not in RUNTIMES:
+        raise _unknown("engine", name, (AUTO, *RUNTIMES))
+    if not RUNTIMES[name].installed:
+        raise _missing(RUNTIMES[name])
+    return [RUNTIMES[name]]
+
+
+def _time_each(
+    candidates: Sequence[Candidate], bundle: Bundle, threads: int | None
+) -> tuple[list[tuple[float, Candidate, Engine]], list[str]]:
+    """Return the candidates that run, fastest first, and why the others do not."""
+    with np.load(bundle.path(REFERENCE), allow_pickle=False) as reference:
+        pixels = reference["pixels"][:1]
+    timed, reasons = [], []
+    for candidate in candidates:
+        try:
+            engine = candidate.load(threads)
+            engine.run(pixels)  # the first run of a shape prepares the others
+            times = [_time_ms(engine, pixels) for _ in range(_TIMED_RUNS)]
+        except EngineError as error:
+            reasons.append(f"{candidate}: {error}")
+        else:
+            timed.append((min(times), candidate, engine))
+    return sorted(timed, key=lambda one: one[0]), reasons
+
+
+def _time_ms(engine: Engine, pixels: np.ndarray) -> float:
+    started = time.perf_counter()
+    engine.run(pixels)
+    return (time.perf_counter() - started) * 1e3
+
+
+def _unknown(what: str, name: str, known: Sequence[str]) -> OptionError:
+    return OptionError(
+        f"no {what} {name!r}; known: {', '.join(known)}",
+        reason=f"UNKNOWN_{what.upper()}",
+        field=f"--{what}",
+    )
+
+
+def _missing(runtime: Runtime) -> OptionError:
+    return OptionError(
+        f"{runtime.module} is not installed; run: pip install 'lvseg[{runtime.extra}]'",
+        reason="MISSING_EXTRA",
+        field="--engine",
+    )
+
+
+def _list(engines: Sequence[EngineFile]) -> str:
+    return ", ".join(engine.file for engine in engines)

@@ -1,0 +1,26 @@
+"""What this machine's processor is, and which of its instructions matter to an engine."""
+
+import platform
+from pathlib import Path
+
+_CPUINFO = Path("/proc/cpuinfo")
+_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+
+
+def model() -> str:
+    """Return the processor's name."""
+    return _field("model name") or platform.processor() or platform.machine()
+
+
+def features() -> tuple[str, ...]:
+    """Return which of the instructions that engines use the processor has: none where the system does not tell."""
+    flags = _field("flags").split()
+    return tuple(feature for feature in _FEATURES if feature in flags)
+
+
+def _field(wanted: str) -> str:
+    for line in _CPUINFO.read_text().splitlines() if _CPUINFO.exists() else ():
+        name, _, value = line.partition(":")
+        if name.strip() == wanted:
+            return value.strip()
+    return ""

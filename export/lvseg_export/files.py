@@ -1,0 +1,72 @@
+"""The ONNX files of a bundle, one for each precision, each examined before it counts as written."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lvseg.errors import EngineError
+from lvseg.models import SegmentationModel
+from lvseg_export.choice import RUNTIMES
+from lvseg_export.examination import Examiner
+from lvseg_export.onnx import write_onnx
+from lvseg_export.quantise import Quantiser
+from lvseg_export.results import Result
+
+FILES: Mapping[str, str] = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
+"""By precision."""
+
+_LAYERS: Mapping[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16}
+# The first layer sees raw intensities, whose few bright pixels want a range of their own; it is next to no work.
+_FEWEST_FLOAT_LAYERS = 1
+
+
+def write_float(model: SegmentationModel, folder: Path, precision: str, examiner: Examiner) -> list[Result]:
+    """Write the file of ``"fp32"`` or ``"fp16"``, and return what it was held to.
+
+    Raises:
+        EngineError: If a runtime that is here does not say what the trained model says.
+    """
+    path = folder / FILES[precision]
+    write_onnx(model, path, layers=_LAYERS[precision])
+    return _examine(path, precision, examiner)
+
+
+def write_int8(folder: Path, calibration: Sequence[NDArray[np.float32]], examiner: Examiner) -> list[Result]:
+    """Write the int8 file from the float32 one, and return what it was held to.
+
+    Convolutions are kept in float32, from the input on, until the masks are good enough: what the first
+    layers round off, all others see.
+
+    Args:
+        folder: Holds the float32 file.
+        calibration: Slices (H, W) of the training on the working grid.
+        examiner: Holds the file to the trained model.
+
+    Raises:
+        EngineError: If the masks are not good enough with half of the layers in float32.
+        ValueError: If there are no slices.
+    """
+    path = folder / FILES["int8"]
+    with tempfile.TemporaryDirectory() as scratch:
+        quantiser = Quantiser(folder / FILES["fp32"], calibration, scratch=Path(scratch))
+        most = len(quantiser.convolutions) // 2
+        for float_layers in range(_FEWEST_FLOAT_LAYERS, most + 1):
+            quantiser.write(path, float_layers=float_layers)
+            try:
+                return _examine(path, "int8", examiner)
+            except EngineError as error:
+                refused = error
+    raise EngineError(f"int8, with the first {most} layers in float32: {refused}") from refused
+
+
+def _examine(path: Path, precision: str, examiner: Examiner) -> list[Result]:
+    return [
+        result
+        for runtime in RUNTIMES.values()
+        if runtime.installed and precision in runtime.precisions
+        for result in examiner.examine(runtime.load(path, precision, None))
+    ]

@@ -1,0 +1,174 @@
+"""The fp16 and int8 files of a bundle."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, numpy_helper
+
+from lvseg.models import NetworkOptions, build_model
+from lvseg_export.bundle import load_bundle
+from lvseg_export.choice import load_engine
+from lvseg_export.engines.onnxruntime import OnnxRuntimeEngine
+from lvseg_export.onnx import write_onnx
+from lvseg_export.quantise import Quantiser
+
+
+def command(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+@pytest.fixture(scope="module")
+def precise(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with every precision; read-only."""
+    folder = tmp_path_factory.mktemp("bundles") / "precise"
+    wanted = ("--precision", "fp16", "--precision", "int8")
+    subprocess.run(
+        [command("lvseg-export"), trained_run, "--out", folder, *wanted], check=True, capture_output=True
+    )
+    return folder
+
+
+def test_each_precision_is_a_file_that_was_examined(precise):
+    files = {engine.precision: engine.file for engine in load_bundle(precise).manifest.engines}
+    assert files == {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
+    results = json.loads((precise / "parity.json").read_text())["results"]
+    assert {result["file"] for result in results} == set(files.values())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_each_precision_is_served_from_its_file(precise, precision):
+    engine = load_engine(load_bundle(precise), "onnxruntime", precision, threads=1)
+    assert engine.precision == precision
+    assert engine.file == ("model.onnx" if precision == "fp32" else f"model.{precision}.onnx")
+
+
+def test_files_shrink_with_their_precision(precise):
+    sizes = [(precise / file).stat().st_size for file in ("model.onnx", "model.fp16.onnx", "model.int8.onnx")]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_half_precision_is_of_the_layers_alone(precise):
+    graph = onnx.load(precise / "model.fp16.onnx").graph
+    weights = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    assert {weights[node.input[1]] for node in convolutions} == {TensorProto.FLOAT16}
+    inferred = onnx.shape_inference.infer_shapes(onnx.load(precise / "model.fp16.onnx")).graph
+    types = {value.name: value.type.tensor_type.elem_type for value in inferred.value_info}
+    for kind in ("ReduceMean", "Greater", "Sigmoid"):
+        inputs = [node.input[0] for node in graph.node if node.op_type == kind]
+        assert inputs
+        assert {types.get(name, TensorProto.FLOAT) for name in inputs} == {TensorProto.FLOAT}
+
+
+def test_local_response_norm_stays_float32_in_half_precision(tmp_path):
+    torch.manual_seed(0)
+    model = build_model("fcn-alexnet", NetworkOptions(width=0.125, fc_channels=16, padding="same")).eval()
+    write_onnx(model, tmp_path / "model.onnx", layers=torch.float16)
+    graph = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "model.onnx")).graph
+    types = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
+    lrn = [node for node in graph.node if node.op_type == "LRN"]
+    assert [types[node.input[0]] for node in lrn] == [TensorProto.FLOAT] * 2
+
+
+def test_writing_another_precision_leaves_the_model_as_it_is(tmp_path):
+    model = build_model("fcn-8s", NetworkOptions(width=0.125, fc_channels=16)).eval()
+    write_onnx(model, tmp_path / "model.onnx", layers=torch.float16)
+    assert {weight.dtype for weight in model.state_dict().values()} == {torch.float32}
+
+
+@pytest.fixture(scope="module")
+def quantised(exported, tmp_path_factory) -> tuple[Quantiser, Path, Path]:
+    scratch = tmp_path_factory.mktemp("int8")
+    path = scratch / "model.int8.onnx"
+    slices = [
+        np.random.default_rng(seed).gamma(2, 150, (96 + 16 * seed, 112)).astype(np.float32)
+        for seed in range(3)  # of three shapes
+    ]
+    quantiser = Quantiser(exported[1], slices, scratch=scratch)
+    quantiser.write(path, float_layers=1)
+    return quantiser, exported[1], path
+
+
+def _quantised_inputs(graph) -> set[str]:
+    return {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+
+
+def test_scores_and_the_first_layer_stay_float32(quantised):
+    quantiser, source, path = quantised
+    classes = {tensor.name for tensor in onnx.load(source).graph.initializer if tensor.dims[:1] == [2]}
+    graph = onnx.load(path).graph
+    dequantised = _quantised_inputs(graph)
+    floating = [node for node in graph.node if node.op_type == "Conv" and node.input[1] not in dequantised]
+    assert floating[0].name == quantiser.convolutions[0]
+    assert {node.input[1] for node in floating[1:]} <= classes
+    assert len(floating) < len([node for node in graph.node if node.op_type == "Conv"])
+
+
+def test_numbers_are_signed_and_without_zero_points(quantised):
+    graph = onnx.load(quantised[2]).graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    points = [
+        constants[node.input[2]]
+        for node in graph.node
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and len(node.input) > 2
+    ]
+    assert points
+    assert not any(np.any(point) for point in points)
+    assert {point.dtype for point in points} <= {np.dtype(np.int8), np.dtype(np.int32)}  # int32: biases
+
+
+def test_each_output_channel_of_a_weight_has_its_own_scale(quantised):
+    graph = onnx.load(quantised[2]).graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    weights = [
+        node
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and constants.get(node.input[0], np.empty(0)).ndim == 4
+    ]
+    assert weights
+    for node in weights:
+        assert constants[node.input[1]].shape == constants[node.input[0]].shape[:1]
+
+
+def test_the_int8_graph_keeps_the_contract(quantised):
+    pixels = np.random.default_rng(9).gamma(2, 150, (2, 1, 101, 130)).astype(np.float32)
+    answer = OnnxRuntimeEngine(quantised[2], precision="int8").run(pixels)
+    assert answer.mask.shape == answer.probability.shape == (2, 101, 130)
+
+
+def test_ranges_need_slices(exported, tmp_path):
+    with pytest.raises(ValueError, match="expected slices to measure ranges on, got none"):
+        Quantiser(exported[1], [], scratch=tmp_path)
+
+
+def test_calibration_is_for_int8(trained_run, tmp_path):
+    result = subprocess.run(
+        [command("lvseg-export"), trained_run, "--out", tmp_path / "b", "--calibrate", tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (
+        2,
+        "error: --calibrate is for int8: add --precision int8\n",
+    )
+
+
+def test_a_folder_without_slices_is_no_calibration(trained_run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    options = ("--precision", "int8", "--calibrate", tmp_path / "empty")
+    result = subprocess.run(
+        [command("lvseg-export"), trained_run, "--out", tmp_path / "b", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "holds no DICOM slice that can be read" in result.stderr
+    assert not (tmp_path / "b").exists()
