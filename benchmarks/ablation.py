@@ -75,6 +75,7 @@ VARIANTS: Mapping[str, Change] = {
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option("--recipe", type=click.Choice(list(RECIPES)), default="scratch-fcn8s", show_default=True)
 @click.option("--patient", "patients", multiple=True, required=True, help="Left out; repeat it for more.")
+@click.option("--epochs", type=click.IntRange(1), help="Of every training.  [default: the recipe's]")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 def main(
     variants: tuple[str, ...],
@@ -83,11 +84,13 @@ def main(
     out: Path,
     recipe: str,
     patients: tuple[str, ...],
+    epochs: int | None,
     threads: int,
 ) -> None:
     """Train each VARIANT without each patient, and print Dice, APD and good contours."""
     torch.set_num_threads(threads)
     base = TrainOptions.following(find_recipe(recipe), images=str(images), contours=str(contours))
+    base = dataclasses.replace(base, epochs=epochs or base.epochs)
     labelled = load_images(base)
     table = Table("variant", "Dice", "APD, mm", "good, %", *patients)
     for variant in variants:
