@@ -12,11 +12,12 @@ from lvseg.models import NetworkOptions
 from lvseg.models.pretrained import save_as_caffemodel
 from lvseg.train.recipes import DEFAULT_RECIPES
 from lvseg.train.run import load_run
-from lvseg_export.bundle import MANIFEST, PARITY
+from lvseg_export.bundle import MANIFEST, PARITY, load_bundle
 from lvseg_export.export import export_run
 from lvseg_export.files import FILES
 from lvseg_export.results import Result
 from lvseg_export.slices import calibration_slices, labelled_images, validation_images
+from lvseg_export.triton import SIGNATURE, write_repository
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -54,7 +55,14 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="For int8: folder with DICOM files to measure ranges on, of the kind trained on; never those that "
     "the export is checked on.  [default: the run's own training slices]",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a former bundle in --out.")
+@click.option(
+    "--triton",
+    type=click.Path(path_type=Path),
+    help="Write the bundle as a model repository of NVIDIA's Triton Inference Server too, into this folder.",
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Replace a former bundle in --out, and repository in --triton."
+)
 def main(
     run: Path,
     out: Path,
@@ -63,6 +71,7 @@ def main(
     contours: Path | None,
     precisions: tuple[str, ...],
     calibrate: Path | None,
+    triton: Path | None,
     overwrite: bool,
 ) -> None:
     """Export the best model of RUN, a folder that lvseg-train wrote, as a bundle.
@@ -86,6 +95,8 @@ def main(
         _write_caffemodel(run, out, overwrite=overwrite)
         return
     check_free(out, signature=MANIFEST, overwrite=overwrite)
+    if triton:
+        check_free(triton, signature=SIGNATURE, overwrite=overwrite, option="--triton")
     trained = load_run(run)
     checked_on = (
         labelled_images(trained, images, contours) if images and contours else validation_images(trained)
@@ -109,6 +120,10 @@ def main(
     for result in last_of_each.values():
         click.echo(_line(result))
     click.echo(f"every check is in {out / PARITY}")
+    if triton:
+        with new_folder(triton, signature=SIGNATURE, overwrite=overwrite, option="--triton") as folder:
+            write_repository(load_bundle(out), folder)
+        click.echo(f"repository for Triton written to {triton}")
 
 
 def _line(result: Result) -> str:

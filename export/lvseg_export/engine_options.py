@@ -10,11 +10,14 @@ from lvseg_export.choice import AUTO, PRECISIONS, RUNTIMES
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def engine_options(*, engines: tuple[str, ...] = (AUTO, *RUNTIMES)) -> Callable[[_Command], _Command]:
+def engine_options(
+    *, engines: tuple[str, ...] = (AUTO, *RUNTIMES), precision: str = AUTO
+) -> Callable[[_Command], _Command]:
     """Give a command ``--engine``, ``--precision`` and ``--threads``: ``runtime``, ``precision``, ``threads``.
 
     Args:
         engines: What ``--engine`` may be.
+        precision: The default of ``--precision``.
     """
     options = (
         click.option(
@@ -28,7 +31,7 @@ def engine_options(*, engines: tuple[str, ...] = (AUTO, *RUNTIMES)) -> Callable[
         click.option(
             "--precision",
             type=click.Choice((AUTO, *PRECISIONS)),
-            default=AUTO,
+            default=precision,
             show_default=True,
             help="Arithmetic of the network; auto takes the fastest that the bundle has a file for.",
         ),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lvseg.train.run import Checkpoint
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_PRECISION = "fp32"  # an evaluation is to give the same figures wherever it runs
 
 
 @click.command(cls=Command)
@@ -62,7 +63,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     type=click.Choice(["best", "last"]),
     help="Of a run: the one of the best validation Dice, or that of the last epoch.  [default: best]",
 )
-@engine_options()
+@engine_options(precision=_PRECISION)
 def main(
     model: Path,
     images: Path,
@@ -123,8 +124,8 @@ def _load(
             raise _other_kind("--checkpoint", "a run", f"{model} is a bundle")
         return bundle_subject(model, runtime=runtime, precision=precision, threads=threads)
     subject = run_subject(model, checkpoint=checkpoint or "best", threads=threads)
-    for option, value in (("--engine", runtime), ("--precision", precision)):
-        if value != AUTO:
+    for option, value, default in (("--engine", runtime, AUTO), ("--precision", precision, _PRECISION)):
+        if value != default:
             raise _other_kind(option, "a bundle", f"{model} is a run, which PyTorch runs")
     return subject
 
