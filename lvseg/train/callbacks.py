@@ -113,13 +113,17 @@ class ReproducibleDropout(Callback):
     def on_train_batch_start(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002
+        pl_module: LightningModule,
         batch: Any,  # noqa: ARG002
         batch_idx: int,
     ) -> None:
         """Seed the batch."""
         key = (self._seed, trainer.current_epoch, batch_idx, trainer.global_rank)
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+        seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+        # Not torch.manual_seed: it puts a call and its stack aside for every kind of device there could be.
+        torch.default_generator.manual_seed(seed)
+        if pl_module.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
 
 class CompiledNetwork(Callback):

@@ -95,7 +95,7 @@ def _can_go_on(path: Path, weights: Mapping[str, Tensor]) -> bool:
     return content.keys() >= _NEEDED and shapes == {name: value.shape for name, value in weights.items()}
 
 
-_SHARE = 1 / 30  # of the time, that checkpoints of epochs without a validation may take
+_SHARE = 1 / 100  # of the time, that checkpoints of epochs without a validation may take
 
 
 class RunCheckpoints(Checkpoint):
