@@ -66,11 +66,12 @@ def load_engines(
 
 
 def labelled_images(images: Path, contours: Path) -> tuple[LabelledImage, ...]:
-    """Return the slices that have a contour; those that cannot be used are told."""
+    """Return the slices that have a contour; how many contours cannot be used is told."""
     index = index_sunnybrook(images, contours)
     loaded = load_all(index.samples)
-    for problem in (*index.problems, *loaded.problems):
-        notice(f"left out: {problem.message}")
+    left_out = len(index.problems) + len(loaded.problems)
+    if left_out:
+        notice(f"{left_out} contours left out, Dice is of {len(loaded.images)} slices; lvseg-data tells why")
     return loaded.images
 
 
