@@ -12,7 +12,7 @@ class ServedModel(nn.Module):
     """From a slice's raw pixels to its mask and probability: all that a runtime has to do.
 
     Args:
-        model: The trained model, which is left as it is.
+        model: The trained model, whose weights are left as they are.
         layers: Arithmetic of the network's layers. Normalisation and decision are float32 in any case: the
             squares of raw pixels overflow float16, and close scores would fall together.
     """
@@ -20,7 +20,7 @@ class ServedModel(nn.Module):
     def __init__(self, model: SegmentationModel, layers: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.normalise = model.normalise
-        self.network = copy.deepcopy(model.network).to(layers)
+        self.network = model.network if layers == torch.float32 else copy.deepcopy(model.network).to(layers)
         self.layers = layers
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
