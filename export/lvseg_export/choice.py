@@ -91,9 +91,14 @@ class Candidate:
         """Load it.
 
         Raises:
-            EngineError: If the runtime cannot.
+            EngineError: If the runtime cannot, or its library cannot be imported.
         """
-        return self.runtime.load(self.path, self.precision, threads)
+        try:
+            return self.runtime.load(self.path, self.precision, threads)
+        except (ImportError, OSError) as error:
+            raise EngineError(
+                f"{self.runtime.module} is installed and cannot be imported: {error}"
+            ) from error
 
     def __str__(self) -> str:
         return f"{self.runtime.name} {self.precision}"
@@ -127,7 +132,8 @@ def choose_engine(
     Args:
         bundle: A checked bundle.
         runtime: One of :data:`RUNTIMES`, or ``"auto"`` for whichever are installed.
-        precision: One of :data:`PRECISIONS`, or ``"auto"`` for whichever the bundle has files for.
+        precision: One of :data:`PRECISIONS`, or ``"auto"`` for whichever the bundle has files for; bf16, for
+            which there is no file, has to be asked for.
         threads: CPU threads for one run; by default those that this process may use.
 
     Raises:
@@ -170,7 +176,8 @@ def find_candidates(bundle: Bundle, runtime: str = AUTO, precision: str = AUTO) 
         for computed, stored in each.precisions.items()
         if stored in files
         and precision in (AUTO, computed)
-        and not (precision == AUTO and each.lacking(computed))
+        # What no file was examined in at export is for those who ask for it.
+        and not (precision == AUTO and computed != stored)
     ]
     if not found:
         raise OptionError(

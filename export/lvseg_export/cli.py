@@ -91,6 +91,18 @@ def main(
         raise OptionError(
             "--calibrate is for int8: add --precision int8", reason="INVALID_OPTION", field="--calibrate"
         )
+    if out.suffix == ".caffemodel" and (precisions or triton):
+        raise OptionError(
+            f"--precision and --triton are for a bundle, and {out} is a file of weights: name a folder",
+            reason="INVALID_OPTION",
+            field="--out",
+        )
+    if triton and (_within(out, triton) or _within(triton, out)):
+        raise OptionError(
+            f"--triton {triton} and --out {out} are to be two folders beside each other",
+            reason="INVALID_OPTION",
+            field="--triton",
+        )
     if out.suffix == ".caffemodel":
         _write_caffemodel(run, out, overwrite=overwrite)
         return
@@ -124,6 +136,10 @@ def main(
         with new_folder(triton, signature=SIGNATURE, overwrite=overwrite, option="--triton") as folder:
             write_repository(load_bundle(out), folder)
         click.echo(f"repository for Triton written to {triton}")
+
+
+def _within(one: Path, other: Path) -> bool:
+    return one.resolve().is_relative_to(other.resolve())
 
 
 def _line(result: Result) -> str:

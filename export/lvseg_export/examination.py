@@ -11,7 +11,7 @@ from lvseg.metrics import dice
 from lvseg.resample import mask_from_working, to_working
 from lvseg_export.engines.base import Engine, Prediction
 from lvseg_export.gate import check_batches, check_finite, check_phantoms, check_shapes
-from lvseg_export.parity import LARGEST_DICE_LOSS, Parity, compare_predictions, require_parity
+from lvseg_export.parity import LARGEST_DICE_LOSS, Parity, compare_predictions, require_finite, require_parity
 from lvseg_export.results import Result
 
 
@@ -72,6 +72,7 @@ class Examiner:
         parity = compare_predictions(
             zip(found, self._expected, strict=True), working_spacing_mm=self._spacing
         )
+        require_finite(parity, engine, "labelled slices")
         each, trained = self._dice_on_labels(found), self._dice_on_labels(self._expected)
         loss = float(np.mean(trained) - np.mean(each))
         if engine.precision not in LARGEST_DICE_LOSS:

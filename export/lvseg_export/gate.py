@@ -17,7 +17,7 @@ _EXTREMES = {"zeros": 0.0, "a constant image": 1000.0, "the largest float16": 65
 _SIDE = 96
 """Of the images above, in pixels."""
 _OTHER_SHAPES = ((96, 160), (161, 127), (224, 224))
-"""(rows, columns) that phantoms are cut to: a multiple of 32, odd, and square."""
+"""(rows, columns) that phantoms are cut to, if they are larger: a multiple of 32, odd, and square."""
 
 
 def check_reference(engine: Engine, bundle: Bundle) -> None:
@@ -69,7 +69,7 @@ def check_shapes(engine: Engine, trained: Engine, pixels: Slices, working_spacin
     Raises:
         EngineError: If a shape gives another mask than the precision allows.
     """
-    cuts = [np.ascontiguousarray(pixels[..., :rows, :columns]) for rows, columns in _OTHER_SHAPES]
+    cuts = [_middle(pixels, rows, columns) for rows, columns in _OTHER_SHAPES]
     pairs = ((engine.run(cut), trained.run(cut)) for cut in cuts)
     return _required(engine, "phantoms of other shapes", pairs, working_spacing_mm)
 
@@ -95,6 +95,14 @@ def _required(engine: Engine, check: str, pairs: Iterable[Pair], working_spacing
     parity = compare_predictions(pairs, working_spacing_mm=working_spacing_mm)
     require_parity(parity, engine, check)
     return parity
+
+
+def _middle(pixels: Slices, rows: int, columns: int) -> Slices:
+    """Return the middle of slices, where the ventricle is; smaller where they are smaller."""
+    top, left = (
+        max(0, (have - wanted) // 2) for have, wanted in zip(pixels.shape[2:], (rows, columns), strict=True)
+    )
+    return np.ascontiguousarray(pixels[..., top : top + rows, left : left + columns])
 
 
 def _one(prediction: Prediction, at: int) -> Prediction:

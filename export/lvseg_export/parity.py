@@ -30,11 +30,12 @@ class Parity:
     slices: int
     pixels: int
     differing_pixels: int
-    """Mask pixels on which the two disagree."""
+    """Pixels on which the two disagree: in the mask, or in whether the probability is above a half."""
     largest_probability_difference: float
     """Infinite where a probability is not a number."""
     dice: float
-    """Of the two masks, the mean over the slices; 1 where both are empty."""
+    """Of the two masks, or of where the probabilities are above a half, whichever is lower: the mean over the
+    slices; 1 where both are empty."""
     lowest_dice: float
     lowest_slice: int
     """Which slice has the lowest Dice, counted from 0."""
@@ -53,22 +54,26 @@ def compare_predictions(pairs: Iterable[Pair], *, working_spacing_mm: float) -> 
     """Compare predictions over one or more batches.
 
     Raises:
-        EngineError: If a mask has another shape than expected.
+        EngineError: If a mask or probability has another shape than expected.
         ValueError: If there are no slices.
     """
     spacing = (working_spacing_mm, working_spacing_mm)
     pixels = differing = 0
-    largest, dices, distances, areas = 0.0, [], [], []
+    largest, distances, areas = 0.0, [], []
+    dices: list[float] = []
     for found, expected in pairs:
-        if found.mask.shape != expected.mask.shape:
-            raise EngineError(f"the mask has shape {found.mask.shape}, expected {expected.mask.shape}")
+        for what, one in (("mask", found.mask), ("probability", found.probability)):
+            if one.shape != expected.mask.shape:
+                raise EngineError(f"the {what} has shape {one.shape}, expected {expected.mask.shape}")
+        # The mask is what the graph decides, the probability what a slice's own mask is made of: both have to agree.
+        likely, expected_likely = found.probability > 0.5, expected.probability > 0.5
         pixels += expected.mask.size
-        differing += int(np.count_nonzero(found.mask != expected.mask))
+        differing += int(np.count_nonzero((found.mask != expected.mask) | (likely != expected_likely)))
         difference = np.abs(found.probability - expected.probability)
         # A NaN compares as small: it has to count as the largest difference there is.
         largest = max(largest, float(np.where(np.isfinite(difference), difference, np.inf).max()))
+        dices += map(min, map(dice, found.mask, expected.mask), map(dice, likely, expected_likely))
         for mask, reference in zip(found.mask, expected.mask, strict=True):
-            dices.append(dice(mask, reference))
             areas.append(abs(mask_area_mm2(mask, spacing) - mask_area_mm2(reference, spacing)))
             distances.append(_distance_mm(mask, reference, spacing))
     if not dices:
@@ -96,6 +101,18 @@ def _distance_mm(
     return average_perpendicular_distance_mm(outline, expected, spacing)
 
 
+def require_finite(parity: Parity, engine: Engine, check: str) -> None:
+    """Refuse an engine that gave a probability that is no finite number.
+
+    Raises:
+        EngineError: If it did.
+    """
+    if not np.isfinite(parity.largest_probability_difference):
+        raise EngineError(
+            f"{engine.name} ({engine.precision}) on {check}: a probability is not a finite number; {_REMEDY}"
+        )
+
+
 def require_parity(parity: Parity, engine: Engine, check: str) -> None:
     """Refuse an engine that does not say what the trained model says.
 
@@ -108,8 +125,7 @@ def require_parity(parity: Parity, engine: Engine, check: str) -> None:
         EngineError: If more differs than its precision allows, or a probability is not finite.
     """
     who = f"{engine.name} ({engine.precision}) differs from the trained model on {check}"
-    if not np.isfinite(parity.largest_probability_difference):
-        raise EngineError(f"{who}: a probability is not a finite number; {_REMEDY}")
+    require_finite(parity, engine, check)
     if engine.precision in LARGEST_DIFFERING_SHARE:
         allowed = LARGEST_DIFFERING_SHARE[engine.precision]
         if parity.differing_share > allowed:

@@ -33,7 +33,7 @@ def to_json(results: Sequence[Result]) -> str:
         "largest_loss_of_mean_dice": dict(LARGEST_DICE_LOSS),
     }
     document = {"limits": limits, "results": [dataclasses.asdict(result) for result in results]}
-    return json.dumps(document, indent=2) + "\n"
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
 def to_markdown(results: Sequence[Result]) -> str:

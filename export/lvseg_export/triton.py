@@ -89,7 +89,7 @@ model_warmup [
 """
     if not model.tensorrt:
         return text
-    precision = "FP16" if model.engine.precision == "fp16" else "FP32"
+    precision = model.engine.precision.upper()
     return (
         text
         + f"""optimization {{

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib import import_module
 
 from lvseg_export.choice import RUNTIMES, Runtime
 
@@ -33,10 +33,16 @@ def _finding(runtime: Runtime) -> Finding:
             precisions=(),
             remedy=f"not installed; run: pip install 'lvseg[{runtime.extra}]'",
         )
-    lacking = {precision: runtime.lacking(precision) for precision in runtime.precisions}
+    try:
+        lacking = {precision: runtime.lacking(precision) for precision in runtime.precisions}
+        found = str(import_module(runtime.module).__version__).split("-")[0]  # without the build
+    except (ImportError, OSError, RuntimeError) as error:
+        return Finding(
+            runtime=runtime.name, version="", precisions=(), remedy=f"it cannot be imported: {error}"
+        )
     return Finding(
         runtime=runtime.name,
-        version=version(runtime.module),
+        version=found,
         precisions=tuple(precision for precision, lacks in lacking.items() if not lacks),
         remedy="; ".join(f"{precision}: {lacks}" for precision, lacks in lacking.items() if lacks),
     )

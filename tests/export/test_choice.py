@@ -128,11 +128,19 @@ def test_a_runtime_that_is_not_installed_names_its_extra(loaded, monkeypatch):
         load_engine(loaded, "openvino")
 
 
-def test_what_the_processor_lacks_is_no_candidate_by_itself(loaded, monkeypatch):
-    lacking = dataclasses.replace(
-        RUNTIMES["onnxruntime"],
-        precisions={"fp32": "fp32", "bf16": "fp32"},
-        lacking=lambda precision: "no bf16" if precision == "bf16" else "",
-    )
-    monkeypatch.setattr(choice, "RUNTIMES", {"onnxruntime": lacking})
-    assert [candidate.precision for candidate in find_candidates(loaded)] == ["fp32"]
+def test_bf16_which_has_no_file_has_to_be_asked_for(loaded):
+    assert "bf16" not in {candidate.precision for candidate in find_candidates(loaded)}
+
+
+def test_a_library_that_cannot_be_imported_makes_room(loaded, runtimes, monkeypatch):
+    runtimes(whole=0.0)
+
+    def load(*_: object) -> None:
+        raise ImportError("libfoo.so: cannot open shared object file")
+
+    taken = dict(choice.RUNTIMES)
+    taken["broken"] = dataclasses.replace(taken["whole"], name="broken", load=load)
+    monkeypatch.setattr(choice, "RUNTIMES", taken)
+    chosen = choose_engine(loaded)
+    assert chosen.engine.name == "whole"
+    assert "broken fp32: numpy is installed and cannot be imported: libfoo.so" in chosen.why

@@ -85,6 +85,20 @@ def test_masks_of_another_shape_are_refused():
         compare_predictions([pair], working_spacing_mm=1.0)
 
 
+def test_a_probability_that_says_something_else_than_its_mask_counts():
+    expected = prediction([0, 1, 1], [0.1, 0.9, 0.9])
+    lying = prediction([0, 1, 1], [0.1, 0.0, 0.9])
+    parity = compare_predictions([(lying, expected)], working_spacing_mm=1.0)
+    assert parity.differing_pixels == 1
+    assert parity.dice == pytest.approx(2 / 3)
+
+
+def test_probabilities_of_another_shape_are_refused():
+    found = Prediction(np.zeros((1, 1, 2), np.uint8), np.zeros((1, 1, 1), np.float32))
+    with pytest.raises(EngineError, match=r"the probability has shape \(1, 1, 1\), expected \(1, 1, 2\)"):
+        compare_predictions([(found, prediction([0, 1], [0, 1]))], working_spacing_mm=1.0)
+
+
 def test_one_pixel_in_ten_thousand_may_differ_in_fp32():
     require_parity(dataclasses.replace(AGREEING, differing_pixels=10), Someone("fp32"), "phantoms")
     with pytest.raises(

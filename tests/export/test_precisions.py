@@ -172,3 +172,21 @@ def test_a_folder_without_slices_is_no_calibration(trained_run, tmp_path):
     assert result.returncode == 2
     assert "holds no DICOM slice that can be read" in result.stderr
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("option", [("--precision", "int8"), ("--triton", "repository")])
+def test_a_file_of_weights_takes_no_options_of_a_bundle(trained_run, tmp_path, option):
+    command_line = [command("lvseg-export"), trained_run, "--out", tmp_path / "net.caffemodel", *option]
+    result = subprocess.run(command_line, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "--precision and --triton are for a bundle" in result.stderr
+
+
+@pytest.mark.parametrize(("out", "triton"), [("a", "a"), ("a/b", "a"), ("a", "a/b")])
+def test_bundle_and_repository_lie_beside_each_other(trained_run, tmp_path, out, triton):
+    places = ("--out", tmp_path / out, "--triton", tmp_path / triton)
+    result = subprocess.run(
+        [command("lvseg-export"), trained_run, *places], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert "are to be two folders beside each other" in result.stderr
