@@ -1,7 +1,7 @@
 """Which engine runs a bundle here: the one asked for, or the fastest of those that this machine can run."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,8 +45,8 @@ class Runtime:
     """Of lvseg: what installs it."""
     precisions: Mapping[str, str]
     """What it computes in, and the precision of the file that it takes for that."""
-    load: Callable[[Path, str, int | None], Engine]
-    """From a file, a precision and the number of threads."""
+    engine: Callable[[Path, str, int | None], Engine]
+    """From a file, a precision and the number of threads: what :meth:`load` calls."""
     lacking: Callable[[str], str] = lambda _precision: ""
     """Given an installed runtime and a precision: what this machine lacks for it, empty for nothing."""
 
@@ -54,6 +54,17 @@ class Runtime:
     def installed(self) -> bool:
         """Whether its library is here."""
         return find_spec(self.module) is not None
+
+    def load(self, path: Path, precision: str, threads: int | None = None) -> Engine:
+        """Load a file to be run in a precision.
+
+        Raises:
+            EngineError: If the runtime cannot, or its library cannot be imported.
+        """
+        try:
+            return self.engine(path, precision, threads)
+        except (ImportError, OSError) as error:
+            raise EngineError(f"{self.module} is installed and cannot be imported: {error}") from error
 
 
 RUNTIMES: Mapping[str, Runtime] = {
@@ -64,14 +75,14 @@ RUNTIMES: Mapping[str, Runtime] = {
             module="onnxruntime",
             extra="serve",
             precisions={"fp32": "fp32", "fp16": "fp16", "int8": "int8"},
-            load=_onnxruntime,
+            engine=_onnxruntime,
         ),
         Runtime(
             name="openvino",
             module="openvino",
             extra="openvino",
             precisions={"fp32": "fp32", "bf16": "fp32", "fp16": "fp16", "int8": "int8"},
-            load=_openvino,
+            engine=_openvino,
             lacking=_openvino_lacks,
         ),
     )
@@ -88,17 +99,8 @@ class Candidate:
     path: Path
 
     def load(self, threads: int | None) -> Engine:
-        """Load it.
-
-        Raises:
-            EngineError: If the runtime cannot, or its library cannot be imported.
-        """
-        try:
-            return self.runtime.load(self.path, self.precision, threads)
-        except (ImportError, OSError) as error:
-            raise EngineError(
-                f"{self.runtime.module} is installed and cannot be imported: {error}"
-            ) from error
+        """Load it, as :meth:`Runtime.load` does."""
+        return self.runtime.load(self.path, self.precision, threads)
 
     def __str__(self) -> str:
         return f"{self.runtime.name} {self.precision}"
@@ -142,7 +144,7 @@ def choose_engine(
         EngineError: If no candidate can load the model and says what the trained model says; the message
             tells each one's reason.
     """
-    candidates = list(find_candidates(bundle, runtime, precision))
+    candidates = find_candidates(bundle, runtime, precision)
     if len(candidates) == 1:
         engine = candidates[0].load(threads)
         check_reference(engine, bundle)
@@ -160,8 +162,8 @@ def choose_engine(
     raise EngineError(f"no engine can run {bundle.folder}: {'; '.join(reasons)}")
 
 
-def find_candidates(bundle: Bundle, runtime: str = AUTO, precision: str = AUTO) -> Iterator[Candidate]:
-    """Give what of a bundle can be tried with the libraries that are here, at least one.
+def find_candidates(bundle: Bundle, runtime: str = AUTO, precision: str = AUTO) -> list[Candidate]:
+    """Return what of a bundle can be tried with the libraries that are here, at least one.
 
     Raises:
         OptionError: As :func:`choose_engine`.
@@ -187,7 +189,7 @@ def find_candidates(bundle: Bundle, runtime: str = AUTO, precision: str = AUTO) 
             reason="NO_SUCH_PRECISION",
             field="--precision",
         )
-    yield from found
+    return found
 
 
 def _runtimes(name: str) -> Sequence[Runtime]:

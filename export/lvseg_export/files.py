@@ -68,5 +68,5 @@ def _examine(path: Path, precision: str, examiner: Examiner) -> list[Result]:
         result
         for runtime in RUNTIMES.values()
         if runtime.installed and precision in runtime.precisions
-        for result in examiner.examine(runtime.load(path, precision, None))
+        for result in examiner.examine(runtime.load(path, precision))
     ]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from lvseg.errors import EngineError
 from lvseg_export.bundle import REFERENCE, Bundle
 from lvseg_export.engines.base import Engine, Prediction
-from lvseg_export.parity import Pair, Parity, compare_predictions, require_parity
+from lvseg_export.parity import REMEDY, Pair, Parity, compare_predictions, require_parity
 
 Slices = NDArray[np.float32]
 """Shape (N, 1, H, W), on the working grid."""
@@ -87,7 +87,7 @@ def check_finite(engine: Engine) -> None:
         if not np.isfinite(engine.run(image).probability).all():
             raise EngineError(
                 f"{engine.name} ({engine.precision}) gives probabilities that are no finite numbers for {what}; "
-                "take another engine or precision, or export again"
+                f"{REMEDY}"
             )
 
 

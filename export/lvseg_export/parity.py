@@ -12,6 +12,9 @@ from lvseg.errors import EngineError
 from lvseg.metrics import average_perpendicular_distance_mm, dice
 from lvseg_export.engines.base import Engine, Prediction
 
+REMEDY = "take another engine or precision, or export again"
+"""What a refusal ends with."""
+
 Pair: TypeAlias = tuple[Prediction, Prediction]
 """What an engine found, and what was expected of it."""
 
@@ -109,7 +112,7 @@ def require_finite(parity: Parity, engine: Engine, check: str) -> None:
     """
     if not np.isfinite(parity.largest_probability_difference):
         raise EngineError(
-            f"{engine.name} ({engine.precision}) on {check}: a probability is not a finite number; {_REMEDY}"
+            f"{engine.name} ({engine.precision}) on {check}: a probability is not a finite number; {REMEDY}"
         )
 
 
@@ -131,15 +134,12 @@ def require_parity(parity: Parity, engine: Engine, check: str) -> None:
         if parity.differing_share > allowed:
             raise EngineError(
                 f"{who}: {parity.differing_pixels} of {parity.pixels} pixels ({parity.differing_share:.2%}, allowed "
-                f"{allowed:.2%}), most on slice {parity.lowest_slice}; {_REMEDY}"
+                f"{allowed:.2%}), most on slice {parity.lowest_slice}; {REMEDY}"
             )
         return
     if 1.0 - parity.dice > LARGEST_DICE_LOSS[engine.precision]:
         raise EngineError(
             f"{who}: the masks' mean Dice is {parity.dice:.4f}, expected at least "
             f"{1.0 - LARGEST_DICE_LOSS[engine.precision]:g}; lowest is {parity.lowest_dice:.4f}, on slice "
-            f"{parity.lowest_slice}; {_REMEDY}"
+            f"{parity.lowest_slice}; {REMEDY}"
         )
-
-
-_REMEDY = "take another engine or precision, or export again"

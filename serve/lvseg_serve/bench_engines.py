@@ -44,7 +44,7 @@ def load_engines(
         EngineError: If none can be measured.
     """
     if runtime == ALL:
-        candidates = list(find_candidates(bundle, AUTO, precision))
+        candidates = find_candidates(bundle, AUTO, precision)
     else:
         candidates = [choose_engine(bundle, runtime, precision, threads=threads).candidate]
     loaded, failures = [], []

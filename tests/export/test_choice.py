@@ -61,7 +61,7 @@ def runtimes(loaded, monkeypatch):
                 module="numpy",
                 extra="serve",
                 precisions={"fp32": "fp32"},
-                load=load_of(name, behaviour),
+                engine=load_of(name, behaviour),
             )
             for name, behaviour in engines.items()
         }
@@ -139,7 +139,7 @@ def test_a_library_that_cannot_be_imported_makes_room(loaded, runtimes, monkeypa
         raise ImportError("libfoo.so: cannot open shared object file")
 
     taken = dict(choice.RUNTIMES)
-    taken["broken"] = dataclasses.replace(taken["whole"], name="broken", load=load)
+    taken["broken"] = dataclasses.replace(taken["whole"], name="broken", engine=load)
     monkeypatch.setattr(choice, "RUNTIMES", taken)
     chosen = choose_engine(loaded)
     assert chosen.engine.name == "whole"
