@@ -15,7 +15,7 @@ def segment() -> None:
 
 def bench() -> None:
     """Run lvseg-bench."""
-    run_command("lvseg_serve.bench_cli", extra="serve")
+    run_command("lvseg_serve.bench.cli", extra="serve")
 
 
 def doctor() -> None:

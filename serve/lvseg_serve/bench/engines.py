@@ -1,0 +1,116 @@
+"""Engines, loaded and made ready to be measured."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvseg.data.labelled import LabelledImage
+from lvseg.errors import EngineError
+from lvseg.evaluation import evaluate
+from lvseg_export.bundle import Bundle
+from lvseg_export.engines.base import Engine
+from lvseg_export.evaluate import predictor
+from lvseg_export.gate import check_reference
+from lvseg_serve.bench.rounds import Callee
+from lvseg_serve.bench.rows import Failure, Subject
+from lvseg_serve.bench.sources import Source
+
+Stack = NDArray[np.float32]
+"""A batch (N, 1, H, W) of one slice on the working grid, repeated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """An engine that passed the gate."""
+
+    engine: Engine
+    source: Source
+    load_ms: float
+    first_ms: Sequence[float]
+    """First run of each stack, before the engine had run anything else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known of engines beside their time: each tells ``None`` for what it does not know."""
+
+    dice: Callable[[Engine], float | None]
+    gflop: float | None
+    """Of one slice."""
+    peak_gflop_per_s: Callable[[Engine], float | None]
+    memory_mib: Callable[[Source, Engine, Stack], float | None]
+
+
+def load_engines(
+    sources: Sequence[Source], stacks: Sequence[Stack], bundle: Bundle, threads: int | None
+) -> tuple[list[Loaded], list[Failure]]:
+    """Load each engine once, take the time of that and of each stack's first run, and hold it to the bundle.
+
+    Those that fail are told, not measured.
+
+    Raises:
+        EngineError: If none can be measured; the message tells each one's reason.
+    """
+    loaded, failures = [], []
+    for source in sources:
+        source.import_library()
+        started = time.perf_counter()
+        try:
+            engine = source.load(threads)
+            load_ms = _since_ms(started)
+            first_ms = [_first_ms(engine, stack) for stack in stacks]
+            check_reference(engine, bundle)
+        except EngineError as error:
+            failures.append(Failure(engine=source.name, precision=source.precision, reason=str(error)))
+        else:
+            loaded.append(Loaded(engine=engine, source=source, load_ms=load_ms, first_ms=first_ms))
+    if not loaded:
+        reasons = (f"{failure.engine} {failure.precision}: {failure.reason}" for failure in failures)
+        raise EngineError("; ".join(reasons))
+    return loaded, failures
+
+
+def engine_callees(engines: Sequence[Loaded], stacks: Sequence[Stack], known: Known) -> Iterator[Callee]:
+    """Give each engine with each stack, one after the other."""
+    for loaded in engines:
+        engine = loaded.engine
+        dice, peak = known.dice(engine), known.peak_gflop_per_s(engine)
+        for stack, first_ms in zip(stacks, loaded.first_ms, strict=True):
+            subject = Subject(
+                engine=engine.name,
+                precision=engine.precision,
+                batch=len(stack),
+                threads=engine.threads,
+                load_ms=loaded.load_ms,
+                first_ms=first_ms,
+                dice=dice,
+                gflop=None if known.gflop is None else known.gflop * len(stack),
+                peak_gflop_per_s=peak,
+                memory_mib=known.memory_mib(loaded.source, engine, stack),
+            )
+            yield Callee(subject, partial(_run, engine, stack))
+
+
+def mean_dice(engine: Engine, images: Sequence[LabelledImage], working_spacing_mm: float) -> float | None:
+    """Return the mean Dice of whole slices with their labels; ``None`` where there are none."""
+    if not images:
+        return None
+    return evaluate(predictor(engine, working_spacing_mm), images).scores("honest").dice
+
+
+def _first_ms(engine: Engine, stack: Stack) -> float:
+    started = time.perf_counter()
+    engine.run(stack)
+    return _since_ms(started)
+
+
+def _run(engine: Engine, stack: Stack) -> None:
+    engine.run(stack)
+
+
+def _since_ms(started: float) -> float:
+    return (time.perf_counter() - started) * 1e3

@@ -1,0 +1,45 @@
+"""The trained model in PyTorch, beside the engines of its bundle. Importing this imports torch."""
+
+import os
+from pathlib import Path
+
+import torch
+
+from lvseg.errors import OptionError
+from lvseg.train.run import load_run
+from lvseg_export.bundle import Bundle
+from lvseg_export.engines.torch import TorchEngine
+from lvseg_export.onnx import weights_version
+
+
+def require_same_weights(run: Path, bundle: Bundle) -> None:
+    """Check that a bundle was exported from a run as it is today.
+
+    Raises:
+        RunError: If the folder is no run, or a broken one.
+        OptionError: If the bundle holds other weights.
+    """
+    found, expected = weights_version(load_run(run).model), bundle.manifest.model.version
+    if found != expected:
+        raise OptionError(
+            f"--run {run} holds the weights {found} and the bundle {expected}: name the run that the bundle was "
+            "exported from, or export it again",
+            reason="OTHER_MODEL",
+            field="--run",
+            expected=expected,
+        )
+
+
+def load_torch(run: Path, *, threads: int | None, compiled: bool) -> TorchEngine:
+    """Load a run's best model in PyTorch.
+
+    Args:
+        run: The run folder.
+        threads: Threads for one run, of the whole process; by default the CPUs that it may use.
+        compiled: Whether PyTorch shall compile it, which the first run of each shape waits for.
+
+    Raises:
+        RunError: If the folder is no run, or a broken one.
+    """
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    return TorchEngine(load_run(run).model, compiled=compiled)
