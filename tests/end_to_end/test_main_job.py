@@ -128,6 +128,24 @@ def test_the_benchmark_measures_all_engines_with_their_dice(bundle, phantom, tmp
     assert [row["dice"] for row in rows] == [pytest.approx(rows[0]["dice"], abs=1e-3)] * len(rows)
 
 
+def test_the_benchmark_loads_a_server_at_a_rate_and_by_callers(server, bundle, tmp_path):
+    one_row = ("--engine", "onnxruntime", "--batch", 1, "--calls", 2, "--seconds", 2, "--server", server)
+    rows = {}
+    for loop in (("--rate", 5), ("--concurrency", 2)):
+        path = tmp_path / f"{loop[0]}.json"
+        result = lvseg("lvseg-bench", bundle, *one_row, *loop, "--json", path)
+        assert result.returncode == 0, result.stderr
+        alone, loaded = json.loads(path.read_text())["rows"]
+        assert (alone["loop"], alone["stages"], loaded["ratio"]) == ("closed 1", None, None)
+        assert loaded["calls"] == len(loaded["latencies_ms"]) > 0
+        assert loaded["p50_ms"] <= loaded["p99_ms"] <= loaded["max_ms"]
+        mean_ms = sum(loaded["latencies_ms"]) / loaded["calls"]
+        assert sum(loaded["stages"].values()) == pytest.approx(mean_ms, rel=1e-3)
+        assert loaded["stages"]["inference_ms"] > 0
+        rows[loaded["loop"]] = loaded
+    assert set(rows) == {"open 5/s", "closed 2"}
+
+
 def test_the_benchmark_refuses_a_server_of_another_model(server, bundle, tmp_path):
     other = shutil.copytree(bundle, tmp_path / "other")
     manifest = load_bundle(bundle).manifest

@@ -23,6 +23,10 @@ def test_the_server_needs_neither_torch_nor_onnx() -> None:
     assert not _loaded_by("lvseg_serve.cli") & {"torch", "onnx"}
 
 
+def test_the_benchmark_needs_neither_torch_nor_onnx_nor_matplotlib_until_asked() -> None:
+    assert not _loaded_by("lvseg_serve.bench.cli") & {"torch", "onnx", "matplotlib"}
+
+
 def test_the_use_case_knows_neither_grpc_nor_protobuf() -> None:
     assert not _loaded_by("lvseg_serve.segmenter") & {"grpc", "google", "lvseg_api"}
 

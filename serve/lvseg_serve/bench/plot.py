@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lvseg.whole_files import whole_file
-from lvseg_serve.bench.rows import Row
+from lvseg_serve.bench.rows import THROUGH_GRPC, Row
 
 _COLOURS = ("#3b82c4", "#c2701d", "#3f8f5f", "#8a5fb0", "#6b7280")  # told apart by any kind of eye
 _INK = "#1b1f24"
@@ -143,4 +143,5 @@ def _group(row: Row) -> str:
 
 def _label(row: Row) -> str:
     subject = row.subject
-    return f"{subject.engine} {subject.precision}" + (f", {subject.loop}" if row.stages else "")
+    name = f"{subject.engine.removesuffix(THROUGH_GRPC)} {subject.precision}"
+    return f"{name}, {subject.loop}" if row.stages else name

@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+import torch
+
+from lvseg.errors import EngineError
+from lvseg.models import NetworkOptions, build_model
+from lvseg_export.engines.torch import TorchEngine
+
+PIXELS = np.random.default_rng(0).random((2, 1, 48, 40), dtype=np.float32)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return build_model("fcn-8s", NetworkOptions(width=0.125, fc_channels=16)).eval()
+
+
+def test_a_model_answers_under_the_name_of_how_it_runs(model, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda served: served)
+    plain, compiled = TorchEngine(model), TorchEngine(model, compiled=True)
+    assert (plain.name, compiled.name) == ("torch-cpu", "torch-compile-cpu")
+    assert np.array_equal(plain.run(PIXELS).probability, compiled.run(PIXELS).probability)
+    assert plain.run(PIXELS).mask.shape == (2, 48, 40)
+
+
+def test_what_pytorch_cannot_compile_is_an_engine_error_of_one_line(model, monkeypatch):
+    def broken(_served):
+        def run(_pixels):
+            raise RuntimeError("no C++ compiler\nand a long trace")
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(EngineError) as caught:
+        TorchEngine(model, compiled=True).run(PIXELS)
+    assert str(caught.value) == "PyTorch failed on a batch of shape (2, 1, 48, 40): no C++ compiler"
