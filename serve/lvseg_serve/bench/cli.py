@@ -2,33 +2,28 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.progress import Progress
 
-from lvseg.cli import Command, notice, progress
-from lvseg.data.labelled import LabelledImage, load_all
-from lvseg.data.sunnybrook import index_sunnybrook
+from lvseg.cli import Command, progress
 from lvseg.dicom import Slice, read_slice
 from lvseg.errors import EngineError, OptionError
 from lvseg_export.bundle import Bundle, load_bundle
-from lvseg_export.engines.base import Engine
-from lvseg_serve.bench.arithmetic import gflop_of_slice
 from lvseg_serve.bench.compare import compare
 from lvseg_serve.bench.document import former, read_document, to_document, write_document
-from lvseg_serve.bench.engines import Known, Stack, engine_callees, load_engines, mean_dice
+from lvseg_serve.bench.engines import engine_callees, load_engines
 from lvseg_serve.bench.environment import environment
-from lvseg_serve.bench.memory import memory_mib
+from lvseg_serve.bench.known import find_known, labelled_images
 from lvseg_serve.bench.options import BenchOptions, bench_options
-from lvseg_serve.bench.peak import peak_gflop_per_s
 from lvseg_serve.bench.rounds import describe_reference, measure
 from lvseg_serve.bench.rows import Failure, Result, Row
 from lvseg_serve.bench.server import measure_under, server_callee, server_subject
-from lvseg_serve.bench.slice import DEFAULT_SIZE, phantom_dicom, stacks_of
+from lvseg_serve.bench.slice import DEFAULT_SIZE, Stack, phantom_dicom, stacks_of
 from lvseg_serve.bench.sources import Source, bundle_sources, run_source
 from lvseg_serve.bench.table import console, print_comparison, print_measured
 from lvseg_serve.client import Client
@@ -111,63 +106,32 @@ def _measure(
     dicom: bytes,
 ) -> list[Result]:
     """Load, examine and measure everything that was asked for."""
+    images, contours = options.images, options.contours
+    labelled = labelled_images(images, contours) if images and contours else ()
+    known = find_known(bundle, stacks[0], labelled, memory=options.memory)
     with ExitStack() as stack:
         # First of all: whoever forgot to start the server shall not wait for the engines.
         client = stack.enter_context(Client(options.server)) if options.server else None
         server = client and server_subject(client, bundle.manifest.model, dicom)
-        engines, failures = load_engines(sources, stacks, bundle, options.threads)
-        callees = list(engine_callees(engines, stacks, _known(bundle, options, stacks[0])))
+        display = stack.enter_context(progress())
+        advance = _task(display, "loading engines", len(sources))
+        engines, failures = load_engines(sources, stacks, bundle, options.threads, advance=advance)
+        callees = list(engine_callees(engines, stacks, known))
         if client and server and options.pressure is None:
             callees.append(server_callee(client, server, dicom))
-        display = stack.enter_context(progress())
-        task = display.add_task("measuring", total=options.calls + options.warmup)
-        results: list[Result] = [
-            *measure(
-                callees, calls=options.calls, warmup=options.warmup, advance=lambda: display.advance(task)
-            ),
-            *failures,
-        ]
+        rounds = _task(display, "measuring in turn", options.calls + options.warmup)
+        results = measure(callees, calls=options.calls, warmup=options.warmup, advance=rounds)
         if options.server and server and options.pressure:
-            display.add_task(f"the server, {options.pressure.loop}", total=None)
+            advance = _task(display, f"server, {options.pressure.loop}", 1)
             results.append(measure_under(options.pressure, options.server, server, dicom))
-    return results
+            advance()
+    return [*results, *failures]
 
 
-def _known(bundle: Bundle, options: BenchOptions, stack: Stack) -> Known:
-    spacing = bundle.manifest.input.working_spacing_mm
-    labelled = _labelled(options.images, options.contours) if options.images and options.contours else ()
-    gflop = gflop_of_slice(bundle, *stack.shape[2:])
-    peak_of = cache(peak_gflop_per_s)  # measured once for each number of threads
-
-    def peak(engine: Engine) -> float | None:
-        # An engine elsewhere is not to be measured by what the processor can do.
-        return peak_of(engine.threads) if gflop is not None and engine.name.endswith("-cpu") else None
-
-    def memory(source: Source, engine: Engine, pixels: Stack) -> float | None:
-        if not options.memory:
-            return None
-        try:
-            return memory_mib(source, pixels.shape, engine.threads)
-        except EngineError as error:
-            notice(f"{engine.name} {engine.precision}: {error}")
-            return None
-
-    return Known(
-        dice=lambda engine: mean_dice(engine, labelled, spacing),
-        gflop=gflop,
-        peak_gflop_per_s=peak,
-        memory_mib=memory,
-    )
-
-
-def _labelled(images: Path, contours: Path) -> tuple[LabelledImage, ...]:
-    """Return the slices that have a contour; how many contours cannot be used is told."""
-    index = index_sunnybrook(images, contours)
-    loaded = load_all(index.samples)
-    left_out = len(index.problems) + len(loaded.problems)
-    if left_out:
-        notice(f"{left_out} contours left out, Dice is of {len(loaded.images)} slices; lvseg-data tells why")
-    return loaded.images
+def _task(display: Progress, what: str, steps: int) -> Callable[[], None]:
+    """Show a task of so many steps, and return what is called after each."""
+    task = display.add_task(what, total=steps)
+    return lambda: display.advance(task)
 
 
 def _about_slice(slice_: Slice, stack: Stack) -> dict[str, int]:

@@ -5,22 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lvseg.data.labelled import LabelledImage
 from lvseg.errors import EngineError
-from lvseg.evaluation import evaluate
 from lvseg_export.bundle import Bundle
 from lvseg_export.engines.base import Engine
-from lvseg_export.evaluate import predictor
 from lvseg_export.gate import check_reference
+from lvseg_serve.bench.known import Known
 from lvseg_serve.bench.rounds import Callee
 from lvseg_serve.bench.rows import Failure, Subject
+from lvseg_serve.bench.slice import Stack
 from lvseg_serve.bench.sources import Source
-
-Stack = NDArray[np.float32]
-"""A batch (N, 1, H, W) of one slice on the working grid, repeated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,23 +27,24 @@ class Loaded:
     """First run of each stack, before the engine had run anything else."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """What is known of engines beside their time: each tells ``None`` for what it does not know."""
-
-    dice: Callable[[Engine], float | None]
-    gflop: float | None
-    """Of one slice."""
-    peak_gflop_per_s: Callable[[Engine], float | None]
-    memory_mib: Callable[[Source, Engine, Stack], float | None]
-
-
 def load_engines(
-    sources: Sequence[Source], stacks: Sequence[Stack], bundle: Bundle, threads: int | None
+    sources: Sequence[Source],
+    stacks: Sequence[Stack],
+    bundle: Bundle,
+    threads: int | None,
+    *,
+    advance: Callable[[], object] = lambda: None,
 ) -> tuple[list[Loaded], list[Failure]]:
     """Load each engine once, take the time of that and of each stack's first run, and hold it to the bundle.
 
     Those that fail are told, not measured.
+
+    Args:
+        sources: What to load.
+        stacks: What will be measured.
+        bundle: Whose reference an engine is held to.
+        threads: CPU threads for one run; by default those that this process may use.
+        advance: Called after every engine, for a progress display.
 
     Raises:
         EngineError: If none can be measured; the message tells each one's reason.
@@ -68,6 +62,7 @@ def load_engines(
             failures.append(Failure(engine=source.name, precision=source.precision, reason=str(error)))
         else:
             loaded.append(Loaded(engine=engine, source=source, load_ms=load_ms, first_ms=first_ms))
+        advance()
     if not loaded:
         reasons = (f"{failure.engine} {failure.precision}: {failure.reason}" for failure in failures)
         raise EngineError("; ".join(reasons))
@@ -93,13 +88,6 @@ def engine_callees(engines: Sequence[Loaded], stacks: Sequence[Stack], known: Kn
                 memory_mib=known.memory_mib(loaded.source, engine, stack),
             )
             yield Callee(subject, partial(_run, engine, stack))
-
-
-def mean_dice(engine: Engine, images: Sequence[LabelledImage], working_spacing_mm: float) -> float | None:
-    """Return the mean Dice of whole slices with their labels; ``None`` where there are none."""
-    if not images:
-        return None
-    return evaluate(predictor(engine, working_spacing_mm), images).scores("honest").dice
 
 
 def _first_ms(engine: Engine, stack: Stack) -> float:

@@ -12,6 +12,7 @@ from lvseg.errors import OptionError
 from lvseg_export.choice import AUTO, RUNTIMES
 from lvseg_export.engine_options import engine_options
 from lvseg_serve.address import parse_address
+from lvseg_serve.bench.loops import poisson_times_s
 from lvseg_serve.bench.outputs import check_output, require_module
 from lvseg_serve.bench.server import Pressure
 from lvseg_serve.bench.slice import DEFAULT_SIZE
@@ -66,6 +67,12 @@ class BenchOptions:
         for option, value in (("--rate", self.rate), ("--concurrency", self.concurrency)):
             _needs(option, value, "--server", self.server)
         _needs("--seconds", self.seconds, "--rate, or a --concurrency above 1", self.pressure)
+        if self.rate and self.pressure and not poisson_times_s(self.rate, self.pressure.seconds):
+            raise _conflict(
+                "--seconds",
+                f"a --rate of {self.rate:g} slices a second sends none in {self.pressure.seconds:g} s: "
+                "give more --seconds",
+            )
         for option, path in (("--json", self.json_path), ("--plot", self.plot)):
             if path is not None:
                 check_output(path, option=option, overwrite=self.overwrite)

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 
 from lvseg.data.files import find_dicom
 from lvseg.data.phantom import write_phantoms
 from lvseg.dicom import Slice
 from lvseg.resample import to_working
-from lvseg_serve.bench.engines import Stack
 
 DEFAULT_SIZE = 256
+
+Stack = NDArray[np.float32]
+"""A batch (N, 1, H, W) of one slice on the working grid, repeated."""
 
 
 def phantom_dicom(size: int) -> bytes:

@@ -33,6 +33,10 @@ def bench(*arguments: object) -> Result:
         (("--rate", "0", "--server", "a:1"), "Invalid value for '--rate': 0.0 is not in the range x>0"),
         (("--concurrency", "2"), "--concurrency goes with --server"),
         (("--seconds", "5", "--server", "a:1"), "--seconds goes with --rate, or a --concurrency above 1"),
+        (
+            ("--rate", "0.01", "--seconds", "5", "--server", "a:1"),
+            "a --rate of 0.01 slices a second sends none in 5 s: give more --seconds",
+        ),
         (("--torch-compile",), "--torch-compile goes with --run"),
         (("--server", "nowhere"), "--server: 'nowhere' is not an address"),
         (("--json", "/nowhere/a.json"), "/nowhere: no such folder"),

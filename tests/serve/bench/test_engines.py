@@ -8,7 +8,8 @@ from lvseg_export.bundle import load_bundle
 from lvseg_export.choice import AUTO
 from lvseg_export.engines.base import Prediction
 from lvseg_export.engines.onnxruntime import OnnxRuntimeEngine
-from lvseg_serve.bench.engines import Known, engine_callees, load_engines
+from lvseg_serve.bench.engines import engine_callees, load_engines
+from lvseg_serve.bench.known import Known
 from lvseg_serve.bench.memory import memory_mib
 from lvseg_serve.bench.peak import peak_gflop_per_s
 from lvseg_serve.bench.sources import ALL, Source, bundle_sources, find_source, run_source
