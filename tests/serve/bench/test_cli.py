@@ -119,3 +119,18 @@ def test_without_onnx_arithmetic_is_not_told(bundle, monkeypatch, tmp_path):
     assert result.exit_code == 0, result.stderr
     assert "GFLOP/s are not told: onnx is not installed; run: pip install 'lvseg[export]'" in result.stderr
     assert json.loads((tmp_path / "a.json").read_text())["rows"][0]["gflop_per_s"] is None
+
+
+def test_pytorch_that_is_not_installed_names_what_installs_it(bundle, trained_run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "lvseg_serve.bench.reference", raising=False)
+    result = bench(bundle, *QUICK, "--run", trained_run)
+    assert result.exit_code == 2
+    assert result.stderr == "error: torch is not installed; run: pip install 'lvseg[export]'\n"
+
+
+def test_a_server_that_is_not_there_is_told_before_an_engine_is_loaded(bundle):
+    result = bench(bundle, *QUICK, "--server", "127.0.0.1:1")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: no server at 127.0.0.1:1 answers")
+    assert "measuring" not in result.stderr

@@ -55,8 +55,10 @@ async def test_what_queued_behind_a_stall_shows_in_the_open_loop_alone(serving: 
     # 20 a second were due while the server stalled, 12 of them in the first 0.6 s of it; one caller sent one.
     assert len(opened.latencies_ms) == 40
     assert long_ones(opened) >= 8
-    assert 1 <= long_ones(closed) <= 2
-    assert opened.result(SUBJECT).p90_ms > LONG_MS > np.percentile(closed.latencies_ms, 90)
+    assert 1 <= long_ones(closed) <= long_ones(opened) // 2
+    row = opened.result(SUBJECT)
+    assert isinstance(row, Row)
+    assert row.p99_ms > LONG_MS > np.median(closed.latencies_ms)
 
 
 async def test_a_latency_counts_from_when_the_slice_was_to_be_sent(serving: Serving, engine, dicom: bytes):
