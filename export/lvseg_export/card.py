@@ -1,19 +1,25 @@
 """The model card: what a bundle says of itself to people, written from what its manifest holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lvseg_export.bundle import MANIFEST, PARITY, REFERENCE, Manifest
+from lvseg_export.cross_validation import CrossValidation
 from lvseg_export.parity import LARGEST_DICE_LOSS, LARGEST_DIFFERING_SHARE
 from lvseg_export.results import Result, to_markdown
 
 
-def model_card(manifest: Manifest, results: Sequence[Result]) -> str:
-    """Return the Markdown of a bundle's README.md."""
+def model_card(manifest: Manifest, results: Sequence[Result], notes: str = "") -> str:
+    """Return the Markdown of a bundle's README.md.
+
+    Args:
+        manifest: What the bundle holds.
+        results: What its files were held to.
+        notes: Markdown of those who trained it, for a section of its own.
+    """
     model, training = manifest.model, manifest.training
     trained_on = f"{training['training_slices']} slices of {_patients(training['training_patients'])}"
-    validated_on = (
-        f"{training['validation_slices']} whole slices of {_patients(training['validation_patients'])}"
-    )
+    written = f"## Notes of those who trained it\n\n{notes.strip()}\n\n" if notes.strip() else ""
     return f"""# {model.name}, version {model.version}
 
 Outlines the blood pool of the left ventricle on short-axis cardiac MR. Research use only: not a
@@ -30,9 +36,7 @@ medical device, and not to be used for diagnosis.
 ## Training
 
 - Trained on {trained_on}, split {training["split"]}.
-- Validated on {validated_on}: mean Dice {training["val_dice"]:.4f}, pixel accuracy
-  {training["val_accuracy"]:.4f} (epoch {training["best_epoch"]} of the {training["options"]["epochs"]} asked
-  for, chosen on these slices, so a little flattering).
+{_validation(training)}
 - Options, seeds and versions: `training` in `{MANIFEST}`.
 
 ## Agreement with the trained model
@@ -45,11 +49,37 @@ Against PyTorch in float32, on the working grid; the Dice with labels on the sli
 `{PARITY}` holds these figures and more.
 `{REFERENCE}` holds the phantom slices and PyTorch's answers, to which an engine is held when it is loaded.
 
-## Limits
+{written}## Limits
 
 Known to the authors of this file is what stands above and nothing else: slices of other scanners, sequences,
 views and diseases than those trained on can fail without any sign of it. Look at the overlays.
 """
+
+
+def _validation(training: Mapping[str, Any]) -> str:
+    """Return the lines of what the model, or its recipe, was seen to be worth."""
+    epochs, dice = training["options"]["epochs"], f"mean Dice {training['val_dice']:.4f}"
+    validated_on = (
+        f"{training['validation_slices']} whole slices of {_patients(training['validation_patients'])}"
+    )
+    if training["options"]["leave_none_out"]:
+        lines = f"""- Every slice was trained on, for {epochs} epochs, and none is left to judge it by:
+  {dice} on those very slices says nothing of others."""
+    else:
+        lines = f"""- Validated on {validated_on}: {dice}, pixel accuracy
+  {training["val_accuracy"]:.4f} (epoch {training["best_epoch"]} of the {epochs} asked
+  for, chosen on these slices, so a little flattering)."""
+    crossed = training["cross_validation"]
+    return lines if crossed is None else f"{lines}\n{_crossed(CrossValidation(**crossed))}"
+
+
+def _crossed(crossed: CrossValidation) -> str:
+    apd = "-" if crossed.apd_mm is None else f"{crossed.apd_mm:.2f}"
+    lowest, highest = f"{crossed.lowest_patient_dice:.3f}", f"{crossed.highest_patient_dice:.3f}"
+    return f"""- Each of {_patients(crossed.patients)} left out in turn of a training by the same recipe on the
+  others, and judged by it after its last epoch, on {crossed.slices} whole slices, every contour counted:
+  mean Dice {crossed.dice:.3f} (a patient's own mean {lowest} to {highest}), average perpendicular distance {apd} mm,
+  {crossed.good_percent:.0f}% good contours (below 5 mm)."""
 
 
 def _patients(count: int) -> str:

@@ -13,6 +13,7 @@ from lvseg.models.pretrained import save_as_caffemodel
 from lvseg.train.recipes import DEFAULT_RECIPES
 from lvseg.train.run import load_run
 from lvseg_export.bundle import MANIFEST, PARITY, load_bundle
+from lvseg_export.cross_validation import read_cross_validation
 from lvseg_export.export import export_run
 from lvseg_export.files import FILES
 from lvseg_export.results import Result
@@ -61,6 +62,17 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Write the bundle as a model repository of NVIDIA's Triton Inference Server too, into this folder.",
 )
 @click.option(
+    "--cross-validation",
+    "crossed",
+    type=_FOLDER,
+    help="Folder of lvseg-train --cross-validate by the run's recipe: its figures go into manifest and model card.",
+)
+@click.option(
+    "--notes",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Markdown for the model card: where the data are from, their licence, limits that you know of.",
+)
+@click.option(
     "--overwrite", is_flag=True, help="Replace a former bundle in --out, and repository in --triton."
 )
 def main(
@@ -72,6 +84,8 @@ def main(
     precisions: tuple[str, ...],
     calibrate: Path | None,
     triton: Path | None,
+    crossed: Path | None,
+    notes: Path | None,
     overwrite: bool,
 ) -> None:
     """Export the best model of RUN, a folder that lvseg-train wrote, as a bundle.
@@ -91,9 +105,10 @@ def main(
         raise OptionError(
             "--calibrate is for int8: add --precision int8", reason="INVALID_OPTION", field="--calibrate"
         )
-    if out.suffix == ".caffemodel" and (precisions or triton):
+    if out.suffix == ".caffemodel" and (precisions or triton or crossed or notes):
         raise OptionError(
-            f"--precision and --triton are for a bundle, and {out} is a file of weights: name a folder",
+            "--precision, --triton, --cross-validation and --notes are for a bundle, and "
+            f"{out} is a file of weights: name a folder",
             reason="INVALID_OPTION",
             field="--out",
         )
@@ -110,6 +125,7 @@ def main(
     if triton:
         check_free(triton, signature=SIGNATURE, overwrite=overwrite, option="--triton")
     trained = load_run(run)
+    cross_validation = read_cross_validation(crossed, trained.record.options) if crossed else None
     checked_on = (
         labelled_images(trained, images, contours) if images and contours else validation_images(trained)
     )
@@ -125,6 +141,8 @@ def main(
             images=checked_on,
             precisions=precisions,
             calibration=calibration,
+            cross_validation=cross_validation,
+            notes=_text(notes) if notes else "",
         )
     model = exported.bundle.manifest.model
     click.echo(f"{model.name} {model.version} ({model.architecture}) written to {out}")
@@ -136,6 +154,17 @@ def main(
         with new_folder(triton, signature=SIGNATURE, overwrite=overwrite, option="--triton") as folder:
             write_repository(load_bundle(out), folder)
         click.echo(f"repository for Triton written to {triton}")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise OptionError(
+            f"{path} is not text in UTF-8 ({error.reason} at byte {error.start}); save it as such",
+            reason="NOT_TEXT",
+            field="--notes",
+        ) from error
 
 
 def _within(one: Path, other: Path) -> bool:

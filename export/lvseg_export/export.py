@@ -14,6 +14,7 @@ from lvseg.data.labelled import LabelledImage
 from lvseg.data.phantom import write_phantoms
 from lvseg.dicom import Slice, read_slice
 from lvseg.resample import to_working
+from lvseg.train.options import TrainOptions
 from lvseg.train.run import TrainedRun
 from lvseg_export.bundle import (
     CARD,
@@ -29,6 +30,7 @@ from lvseg_export.bundle import (
     sha256_of,
 )
 from lvseg_export.card import model_card
+from lvseg_export.cross_validation import CrossValidation
 from lvseg_export.engines.torch import TorchEngine
 from lvseg_export.examination import Examiner
 from lvseg_export.files import FILES, write_float, write_int8
@@ -54,6 +56,8 @@ def export_run(
     images: Sequence[LabelledImage],
     precisions: Collection[str] = ("fp32",),
     calibration: Sequence[Slice] = (),
+    cross_validation: CrossValidation | None = None,
+    notes: str = "",
 ) -> Exported:
     """Write a run's best model as a bundle into an empty folder, and hold each file to the trained model.
 
@@ -65,6 +69,8 @@ def export_run(
             are none, phantoms alone are compared.
         precisions: Which of :data:`~lvseg_export.files.FILES` to write; fp32 always is.
         calibration: Slices of the training, which int8 takes its ranges from.
+        cross_validation: What the run's recipe is worth on patients left out, for manifest and model card.
+        notes: Markdown for the model card: what its writer cannot know, such as the data's licence.
 
     Raises:
         EngineError: If a graph does not say what the trained model says, within what its precision allows.
@@ -85,8 +91,8 @@ def export_run(
     if "int8" in precisions:
         results += write_int8(folder, _working_pixels(calibration, spacing), examiner)
     (folder / PARITY).write_text(to_json(results))
-    manifest = _manifest(run, name, folder)
-    (folder / CARD).write_text(model_card(manifest, results))
+    manifest = _manifest(run, name, folder, cross_validation)
+    (folder / CARD).write_text(model_card(manifest, results, notes), encoding="utf-8")
     files = sorted(path.name for path in folder.iterdir())
     manifest = dataclasses.replace(manifest, sha256={file: sha256_of(folder / file) for file in files})
     (folder / MANIFEST).write_text(manifest.to_json())
@@ -106,7 +112,7 @@ def _working_pixels(slices: Sequence[Slice], spacing_mm: float) -> list[NDArray[
     return [to_working(slice_.pixels, slice_.pixel_spacing, spacing_mm) for slice_ in slices]
 
 
-def _manifest(run: TrainedRun, name: str, folder: Path) -> Manifest:
+def _manifest(run: TrainedRun, name: str, folder: Path, cross_validation: CrossValidation | None) -> Manifest:
     return Manifest(
         model=ModelInfo(
             name=name,
@@ -116,7 +122,7 @@ def _manifest(run: TrainedRun, name: str, folder: Path) -> Manifest:
         ),
         input=InputContract(channels=1, working_spacing_mm=run.record.working_spacing_mm),
         labels=LABELS,
-        training=_training(run),
+        training=_training(run, cross_validation),
         engines=tuple(
             EngineFile(file=file, runtime="onnx", precision=precision)
             for precision, file in FILES.items()
@@ -125,7 +131,7 @@ def _manifest(run: TrainedRun, name: str, folder: Path) -> Manifest:
     )
 
 
-def _training(run: TrainedRun) -> dict[str, Any]:
+def _training(run: TrainedRun, cross_validation: CrossValidation | None) -> dict[str, Any]:
     """Return what a reader of the bundle should know of the training, in numbers.
 
     Neither a path of the machine it ran on nor a patient: the names of folders may be hospital numbers.
@@ -137,7 +143,7 @@ def _training(run: TrainedRun) -> dict[str, Any]:
     if record.options.pretrained is not None:
         options["pretrained"] = Path(record.options.pretrained).name
     return {
-        "split": "by patient" if record.options.validate else "by contour: patients stand on both sides",
+        "split": _split(record.options),
         "training_slices": len(record.training),
         "training_patients": _patients(record.training),
         "validation_slices": len(record.validation),
@@ -145,9 +151,16 @@ def _training(run: TrainedRun) -> dict[str, Any]:
         "best_epoch": run.epoch,
         "val_dice": run.val_dice,
         "val_accuracy": run.val_accuracy,
+        "cross_validation": None if cross_validation is None else dataclasses.asdict(cross_validation),
         "options": options,
         "versions": dict(record.versions),
     }
+
+
+def _split(options: TrainOptions) -> str:
+    if options.leave_none_out:
+        return "none: validated on the training slices"
+    return "by patient" if options.validate else "by contour: patients stand on both sides"
 
 
 def _patients(names: Sequence[str]) -> int:

@@ -17,16 +17,20 @@ S = TypeVar("S", bound=Named)
 
 @dataclass(frozen=True)
 class Split(Generic[S]):
-    """Two disjoint parts of a data set, each in the order of the whole.
+    """What is trained on and what is validated on, each in the order of the data set.
 
     Raises:
-        DatasetError: ``SLICE_IN_BOTH``, if they are not disjoint.
+        DatasetError: ``SLICE_IN_BOTH``, if they have a slice in common and are not said to.
     """
 
     training: tuple[S, ...]
     validation: tuple[S, ...]
+    disjoint: bool = True
+    """Whether they have nothing in common; :func:`leave_none_out` alone says that they do."""
 
     def __post_init__(self) -> None:
+        if not self.disjoint:
+            return
         trained = {sample.name for sample in self.training}
         twice = next((sample.name for sample in self.validation if sample.name in trained), None)
         if twice is not None:
@@ -63,6 +67,11 @@ def _in_both(found: str, training: LabelledImage, validation: LabelledImage) -> 
         reason="PATIENT_IN_BOTH",
         field="--validate",
     )
+
+
+def leave_none_out(samples: Sequence[S]) -> Split[S]:
+    """Train on everything and validate on the same: what is measured so says nothing of other patients."""
+    return Split(tuple(samples), tuple(samples), disjoint=False)
 
 
 def choose_split(

@@ -174,7 +174,11 @@ def _start(
 
 
 def _refuse_beside_cross_validate(values: Mapping[str, Any], *, several: bool) -> None:
-    beside = [f"--{name.replace('_', '-')}" for name in ("validate", "early_stopping") if name in values]
+    beside = [
+        f"--{name.replace('_', '-')}"
+        for name in ("validate", "leave_none_out", "early_stopping")
+        if name in values
+    ]
     if beside:
         raise OptionError(
             "--cross-validate leaves each patient out in turn and looks at it when all is over; leave out "

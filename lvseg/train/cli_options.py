@@ -73,13 +73,20 @@ DATA = (
         "--validate",
         multiple=True,
         metavar="PATIENT",
-        help="Keep this patient for validation; repeat the option for more. This or --validation-percent is "
-        "required, or a recipe that has the latter.",
+        help="Keep this patient for validation; repeat the option for more. This, --validation-percent, "
+        "--leave-none-out or --cross-validate is required, or a recipe that has one.",
     ),
     click.option(
         "--validation-percent",
         type=click.FloatRange(0, 100, min_open=True, max_open=True),
         help="Validate on a random share of the contours, whoever's they are: flatters.",
+    ),
+    click.option(
+        "--leave-none-out",
+        is_flag=True,
+        default=None,
+        help="Train on every slice: for the model to be used, once --cross-validate has told what its recipe is "
+        "worth. Its own figures are of the slices that it was trained on.",
     ),
     click.option(
         "--strict/--no-strict", default=None, help="Refuse data of which any contour cannot be used."
@@ -244,27 +251,38 @@ def resolve(values: Mapping[str, Any], *, recipe: str | None, like: TrainOptions
         )
     base: Recipe = like or (find_recipe(recipe) if recipe else DEFAULT_RECIPES[values.get("model", "fcn-8s")])
     changed = {name: _plain(value) for name, value in values.items() if name not in _NETWORK}
-    if "validate" in changed and "validation_percent" in changed:
-        raise OptionError(
-            "--validate and --validation-percent are two ways to divide the data: give one of them",
-            reason="TWO_SPLITS",
-            field="--validation-percent",
-        )
+    _choose_split(changed, base)
     try:
         network = dataclasses.replace(
             base.network, **{name: values[name] for name in _NETWORK & values.keys()}
         )
     except ValueError as error:
         raise OptionError(str(error), reason="INVALID_OPTION", field="--model") from error
-    if "validate" in changed:
-        changed.setdefault("validation_percent", None)
-    elif "validation_percent" in changed:
-        changed["validate"] = ()
     missing = [f"--{name}" for name in ("images", "contours") if not (name in changed or like)]
     if missing:
         raise click.UsageError(f"{' and '.join(missing)} required (or --like RUN, or --resume RUN)")
     augmentation = _augmentation(base.augmentation, changed)
     return TrainOptions.following(base, **changed, network=network, augmentation=augmentation)
+
+
+def _choose_split(changed: dict[str, Any], base: Recipe) -> None:
+    """Let the way to divide the data that was given take the place of the one that the base has.
+
+    Raises:
+        OptionError: If two were given.
+    """
+    ways = {"validate": (), "validation_percent": None, "leave_none_out": False}
+    given = [f"--{name.replace('_', '-')}" for name in ways if name in changed]
+    if len(given) > 1:
+        raise OptionError(
+            f"{' and '.join(given)} are two ways to divide the data: give one of them",
+            reason="TWO_SPLITS",
+            field=given[-1],
+        )
+    if given:
+        changed.update({name: none for name, none in ways.items() if name not in changed})
+    if changed.get("leave_none_out", getattr(base, "leave_none_out", False)):
+        changed.setdefault("validation_interval", changed.get("epochs", base.epochs))
 
 
 def _augmentation(base: Augmentation, changed: dict[str, Any]) -> Augmentation:

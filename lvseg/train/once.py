@@ -32,9 +32,14 @@ def train_or_go_on(folder: Path, options: TrainOptions, data: Split[LabelledImag
         LvsegError: As :func:`lvseg.train.training.fit` does, or if the run began with other data.
     """
     record = only_first(lambda: _record(folder, options, data))
+    slices = (
+        f"{len(data.training)} training and {len(data.validation)} validation slices"
+        if data.disjoint
+        else f"{len(data.training)} slices, all trained on and judged"
+    )
     click.echo(
-        f"{record.options.model} by {record.options.recipe}: {len(data.training)} training and "
-        f"{len(data.validation)} validation slices, working pixel spacing {record.working_spacing_mm} mm"
+        f"{record.options.model} by {record.options.recipe}: {slices}, working pixel spacing "
+        f"{record.working_spacing_mm} mm"
     )
     run = fit(folder, record, data)
     evaluation = only_first(lambda: _reported(run, data))

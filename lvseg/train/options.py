@@ -34,6 +34,8 @@ class TrainOptions(Recipe):
     """The value, or the segment, that is the left ventricle where labels name several structures."""
     validate: Sequence[str] = ()
     """Patients kept for validation; where empty, ``validation_percent`` applies."""
+    leave_none_out: bool = False
+    """Train on every slice, and judge the last epoch alone, on the same slices."""
     strict: bool = False
     pretrained: str | None = None
     """File or run that the weights start from."""
@@ -84,6 +86,8 @@ class TrainOptions(Recipe):
                 reason="INVALID_OPTION",
                 field="--validation-interval",
             )
+        if self.leave_none_out:
+            self._check_leaves_none_out()
         if self.transfer and self.pretrained is None:
             raise OptionError(
                 f"the recipe {self.recipe} goes on from pretrained weights; give a file with --pretrained, "
@@ -98,6 +102,22 @@ class TrainOptions(Recipe):
                 reason="INVALID_OPTION",
                 field="--initialisation",
             )
+
+    def _check_leaves_none_out(self) -> None:
+        contradictions = {
+            "--validate": bool(self.validate),
+            "--validation-percent": self.validation_percent is not None,
+            "--early-stopping": self.early_stopping is not None,
+            "--validation-interval": self.validation_interval != self.epochs,
+        }
+        for option, given in contradictions.items():
+            if given:
+                raise OptionError(
+                    "--leave-none-out keeps no slice for validation and takes the last epoch's weights; leave out "
+                    f"{option}",
+                    reason="INVALID_OPTION",
+                    field=option,
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,6 +89,7 @@ def leave_one_out(options: TrainOptions, patients: Sequence[str]) -> Series:
             options,
             validate=(patient,),
             validation_percent=None,
+            leave_none_out=False,
             validation_interval=options.epochs,
             early_stopping=None,
         )

@@ -16,7 +16,7 @@ from lvseg.cli import notice, progress
 from lvseg.data.dataset import EpochSampler, TrainingWindows
 from lvseg.data.labelled import LabelledImage, load_all
 from lvseg.data.sources import index_labels
-from lvseg.data.split import Split, check_patients_apart, choose_split
+from lvseg.data.split import Split, check_patients_apart, choose_split, leave_none_out
 from lvseg.errors import OperationError, RunError
 from lvseg.folders import new_folder
 from lvseg.models import build_model
@@ -66,6 +66,8 @@ def split_images(images: Sequence[LabelledImage], options: TrainOptions) -> Spli
         DatasetError: If a side of the split is empty.
         OptionError: If the options name no split, or a patient that is not there.
     """
+    if options.leave_none_out:
+        return leave_none_out(images)
     split = choose_split(images, options.validate, options.validation_percent, seed=options.seed)
     if options.validate:
         check_patients_apart(split)

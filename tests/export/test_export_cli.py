@@ -14,8 +14,10 @@ from PIL import Image
 from lvseg.data.sunnybrook import index_sunnybrook
 from lvseg.models import build_model
 from lvseg.models.pretrained import load_pretrained
+from lvseg.train.options import RunRecord
 from lvseg.train.recipes import DEFAULT_RECIPES
 from lvseg.train.run import load_run
+from lvseg.train.series import leave_one_out
 from lvseg_export.bundle import MANIFEST, load_bundle
 
 EXPORT = str(Path(sys.executable).with_name("lvseg-export"))
@@ -145,3 +147,41 @@ def test_a_file_of_weights_is_not_written_over(trained_run, tmp_path):
     result = export(trained_run, "--out", file)
     assert (result.returncode, file.read_bytes()) == (2, b"mine")
     assert "exists: choose another --out or pass --overwrite" in result.stderr
+
+
+def test_the_card_of_a_final_model_tells_what_its_recipe_is_worth_and_what_its_trainers_note(
+    trained_run, tmp_path
+):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    record = RunRecord.read(run)
+    final = dataclasses.replace(
+        record.options, validate=(), leave_none_out=True, validation_interval=record.options.epochs
+    )
+    dataclasses.replace(record, options=final, validation=record.training).write(run)
+    crossed = tmp_path / "crossed"
+    leave_one_out(final, ["SC-PH-1", "SC-PH-2"]).write(crossed)
+    honest = {
+        "over_slices": {"contours": 30, "dice": 0.8125, "apd_mm": 2.5, "good_percent": 75.0},
+        "by_patient": {"SC-PH-1": {"dice": 0.875}, "SC-PH-2": {"dice": 0.75}},
+    }
+    (crossed / "evaluation.json").write_text(json.dumps({"means": {"honest": honest}}))
+    notes = tmp_path / "notes.md"
+    notes.write_text("The data are phantoms, CC0 \N{EM DASH} made here.\n", encoding="utf-8")
+    result = export(run, "--cross-validation", crossed, "--notes", notes, "--out", tmp_path / "bundle")
+    assert result.returncode == 0, result.stderr
+    manifest = load_bundle(tmp_path / "bundle").manifest
+    assert manifest.training["split"] == "none: validated on the training slices"
+    assert manifest.training["cross_validation"]["dice"] == 0.8125
+    card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
+    assert "Every slice was trained on, for 60 epochs, and none is left to judge it by" in card
+    assert "Each of 2 patients left out in turn" in card
+    assert "mean Dice 0.812 (a patient's own mean 0.750 to 0.875)" in card
+    assert "SC-PH" not in card
+    assert "The data are phantoms, CC0 \N{EM DASH} made here." in card
+
+
+def test_notes_that_are_no_text_are_refused(trained_run, tmp_path):
+    (tmp_path / "notes.md").write_bytes(b"caf\xe9")
+    result = export(trained_run, "--notes", tmp_path / "notes.md", "--out", tmp_path / "bundle")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "is not text in UTF-8" in result.stderr

@@ -66,6 +66,22 @@ def test_a_share_to_validate_on_takes_the_place_of_a_runs_patients():
     assert (options.validate, options.validation_percent) == ((), 20.0)
 
 
+def test_leaving_none_out_takes_the_place_of_every_other_split():
+    for recipe, like in (("lab-1", None), (None, resolved(validate=("SC-HF-I-5",)))):
+        options = resolved(recipe, like, leave_none_out=True, epochs=30)
+        assert (options.validate, options.validation_percent, options.leave_none_out) == ((), None, True)
+        assert options.validation_interval == 30
+
+
+def test_a_split_takes_the_place_of_leaving_none_out():
+    options = resolved(like=resolved(leave_none_out=True), validate=("SC-HF-I-5",))
+    assert (options.validate, options.leave_none_out) == (("SC-HF-I-5",), False)
+
+
+def test_a_clone_that_leaves_none_out_may_be_longer():
+    assert resolved(like=resolved(leave_none_out=True), epochs=300).validation_interval == 300
+
+
 def test_a_window_changes_the_window_alone():
     options = resolved(window=96)
     assert options.augmentation == Augmentation(window=96)

@@ -81,3 +81,17 @@ def test_a_recipe_for_pretrained_weights_asks_for_them():
 def test_weights_cannot_be_zero_and_pretrained():
     with pytest.raises(OptionError, match="add --initialisation he, or leave out --pretrained"):
         training_options(pretrained="weights.caffemodel", initialisation="zero")
+
+
+@pytest.mark.parametrize(
+    ("change", "option"),
+    [
+        ({"validate": ("SC-HF-I-5",)}, "--validate"),
+        ({"validation_percent": 10.0}, "--validation-percent"),
+        ({"early_stopping": 3}, "--early-stopping"),
+        ({"validation_interval": 1}, "--validation-interval"),
+    ],
+)
+def test_a_training_on_every_slice_has_nothing_to_choose_an_epoch_by(change, option):
+    with pytest.raises(OptionError, match=f"takes the last epoch's weights; leave out {option}"):
+        training_options(**{"leave_none_out": True, "epochs": 50, "validation_interval": 50, **change})

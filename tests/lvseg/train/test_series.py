@@ -40,7 +40,7 @@ def test_what_a_cloned_run_was_validated_by_does_not_matter():
     }
 
 
-@pytest.mark.parametrize("change", [("--validate", "A"), ("--early-stopping", "3")])
+@pytest.mark.parametrize("change", [("--validate", "A"), ("--early-stopping", "3"), ("--leave-none-out",)])
 def test_nothing_of_the_patient_left_out_may_decide(lvseg_train, few_options, tmp_path, change):
     data = [few_options[0], few_options[1], few_options[2], few_options[3]]
     training = lvseg_train.run(*data, "--cross-validate", *change, "--out", tmp_path / "runs")

@@ -75,6 +75,19 @@ def test_the_best_checkpoint_is_that_of_the_best_validation_dice(trained_run):
     assert best_run.val_dice == pytest.approx(float(best["val_dice"]), abs=1e-5)
 
 
+def test_a_training_that_leaves_none_out_sees_every_slice_and_says_so(lvseg_train, few_slices, tmp_path):
+    data = ["--images", few_slices, "--contours", few_slices, "--leave-none-out", "--epochs", 2]
+    network = ["--window", 64, "--threads", 1, "--width", 0.125, "--fc-channels", 16]
+    training = lvseg_train.run(*data, *network, "--out", tmp_path / "run")
+    assert training.exit_code == 0, training.output
+    assert "10 slices, all trained on and judged" in training.output
+    record = json.loads((tmp_path / "run" / "options.json").read_text())
+    assert len(record["training"]) == 10
+    assert record["validation"] == record["training"]
+    assert load_run(tmp_path / "run").epoch == 2
+    assert "say nothing of other patients" in (tmp_path / "run" / "report.html").read_text()
+
+
 def test_the_same_seed_gives_the_same_training_and_another_gives_another(lvseg_train, few_options, tmp_path):
     for name, seed in (("one", 1), ("again", 1), ("other", 2)):
         training = lvseg_train.run(*few_options, "--epochs", 2, "--seed", seed, "--out", tmp_path / name)
