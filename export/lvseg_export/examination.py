@@ -11,7 +11,14 @@ from lvseg.metrics import dice
 from lvseg.resample import mask_from_working, to_working
 from lvseg_export.engines.base import Engine, Prediction
 from lvseg_export.gate import check_batches, check_finite, check_phantoms, check_shapes
-from lvseg_export.parity import LARGEST_DICE_LOSS, Parity, compare_predictions, require_finite, require_parity
+from lvseg_export.parity import (
+    LARGEST_DICE_LOSS,
+    Pair,
+    Parity,
+    compare_predictions,
+    require_finite,
+    require_parity,
+)
 from lvseg_export.results import Result
 
 
@@ -69,9 +76,8 @@ class Examiner:
 
     def _labelled(self, engine: Engine) -> Result:
         found = [engine.run(pixels) for pixels in self._pixels]
-        parity = compare_predictions(
-            zip(found, self._expected, strict=True), working_spacing_mm=self._spacing
-        )
+        pairs = map(Pair, found, self._expected, range(len(found)))
+        parity = compare_predictions(pairs, working_spacing_mm=self._spacing)
         require_finite(parity, engine, "labelled slices")
         each, trained = self._dice_on_labels(found), self._dice_on_labels(self._expected)
         loss = float(np.mean(trained) - np.mean(each))

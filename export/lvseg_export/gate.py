@@ -31,7 +31,7 @@ def check_reference(engine: Engine, bundle: Bundle) -> None:
         expected = Prediction(reference["mask"], reference["probability"])
     spacing = bundle.manifest.input.working_spacing_mm
     check_phantoms(engine, pixels, expected, spacing)
-    alone = ((engine.run(pixels[at : at + 1]), _one(expected, at)) for at in range(len(pixels)))
+    alone = (Pair(engine.run(pixels[at : at + 1]), _one(expected, at), at) for at in range(len(pixels)))
     _required(engine, "phantoms one by one", alone, spacing)
     check_finite(engine)
 
@@ -42,7 +42,7 @@ def check_phantoms(engine: Engine, pixels: Slices, expected: Prediction, working
     Raises:
         EngineError: If it differs by more than its precision allows.
     """
-    return _required(engine, "phantoms", [(engine.run(pixels), expected)], working_spacing_mm)
+    return _required(engine, "phantoms", [Pair(engine.run(pixels), expected)], working_spacing_mm)
 
 
 def check_batches(engine: Engine, pixels: Slices, working_spacing_mm: float) -> Parity:
@@ -58,9 +58,11 @@ def check_batches(engine: Engine, pixels: Slices, working_spacing_mm: float) -> 
             for first in range(len(pixels)):
                 order = [(first + step) % len(pixels) for step in range(size)]
                 together = engine.run(np.ascontiguousarray(pixels[order]))
-                yield from ((_one(together, place), alone[at]) for place, at in enumerate(order))
+                yield from (Pair(_one(together, place), alone[at], at) for place, at in enumerate(order))
 
-    return _required(engine, "phantoms in batches beside alone", pairs(), working_spacing_mm)
+    return _required(
+        engine, "phantoms in batches", pairs(), working_spacing_mm, beside="its own answer to each alone"
+    )
 
 
 def check_shapes(engine: Engine, trained: Engine, pixels: Slices, working_spacing_mm: float) -> Parity:
@@ -70,7 +72,7 @@ def check_shapes(engine: Engine, trained: Engine, pixels: Slices, working_spacin
         EngineError: If a shape gives another mask than the precision allows.
     """
     cuts = [_middle(pixels, rows, columns) for rows, columns in _OTHER_SHAPES]
-    pairs = ((engine.run(cut), trained.run(cut)) for cut in cuts)
+    pairs = (Pair(engine.run(cut), trained.run(cut)) for cut in cuts)
     return _required(engine, "phantoms of other shapes", pairs, working_spacing_mm)
 
 
@@ -91,9 +93,16 @@ def check_finite(engine: Engine) -> None:
             )
 
 
-def _required(engine: Engine, check: str, pairs: Iterable[Pair], working_spacing_mm: float) -> Parity:
+def _required(
+    engine: Engine,
+    check: str,
+    pairs: Iterable[Pair],
+    working_spacing_mm: float,
+    *,
+    beside: str = "the trained model",
+) -> Parity:
     parity = compare_predictions(pairs, working_spacing_mm=working_spacing_mm)
-    require_parity(parity, engine, check)
+    require_parity(parity, engine, check, beside=beside)
     return parity
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +15,21 @@ from lvseg_export.engines.base import Engine, Prediction
 REMEDY = "take another engine or precision, or export again"
 """What a refusal ends with."""
 
-Pair: TypeAlias = tuple[Prediction, Prediction]
-"""What an engine found, and what was expected of it."""
-
 LARGEST_DIFFERING_SHARE: Mapping[str, float] = {"fp32": 1e-4}
 """By precision: the share of mask pixels that may differ from the trained model in PyTorch."""
 
 LARGEST_DICE_LOSS: Mapping[str, float] = {"fp16": 0.002, "bf16": 0.002, "int8": 0.01}
 """By precision: how far the Dice of an engine's masks with the trained model's may be from 1, and the Dice with an
 expert's labels from the trained model's."""
+
+
+class Pair(NamedTuple):
+    """What an engine found in a batch, and what was expected of it."""
+
+    found: Prediction
+    expected: Prediction
+    first_slice: int = 0
+    """Number of the batch's first slice, by which a refusal names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +47,7 @@ class Parity:
     slices; 1 where both are empty."""
     lowest_dice: float
     lowest_slice: int
-    """Which slice has the lowest Dice, counted from 0."""
+    """Number of the slice with the lowest Dice."""
     apd_mm: float | None
     """Average perpendicular distance of the two outlines, the mean over the slices that have both."""
     area_difference_mm2: float
@@ -64,7 +70,8 @@ def compare_predictions(pairs: Iterable[Pair], *, working_spacing_mm: float) -> 
     pixels = differing = 0
     largest, distances, areas = 0.0, [], []
     dices: list[float] = []
-    for found, expected in pairs:
+    numbers: list[int] = []
+    for found, expected, first_slice in pairs:
         for what, one in (("mask", found.mask), ("probability", found.probability)):
             if one.shape != expected.mask.shape:
                 raise EngineError(f"the {what} has shape {one.shape}, expected {expected.mask.shape}")
@@ -75,6 +82,7 @@ def compare_predictions(pairs: Iterable[Pair], *, working_spacing_mm: float) -> 
         difference = np.abs(found.probability - expected.probability)
         # A NaN compares as small: it has to count as the largest difference there is.
         largest = max(largest, float(np.where(np.isfinite(difference), difference, np.inf).max()))
+        numbers += range(first_slice, first_slice + len(expected.mask))
         dices += map(min, map(dice, found.mask, expected.mask), map(dice, likely, expected_likely))
         for mask, reference in zip(found.mask, expected.mask, strict=True):
             areas.append(abs(mask_area_mm2(mask, spacing) - mask_area_mm2(reference, spacing)))
@@ -89,7 +97,7 @@ def compare_predictions(pairs: Iterable[Pair], *, working_spacing_mm: float) -> 
         largest_probability_difference=largest,
         dice=float(np.mean(dices)),
         lowest_dice=min(dices),
-        lowest_slice=int(np.argmin(dices)),
+        lowest_slice=numbers[int(np.argmin(dices))],
         apd_mm=float(np.mean(apart)) if apart else None,
         area_difference_mm2=float(np.mean(areas)),
     )
@@ -116,18 +124,19 @@ def require_finite(parity: Parity, engine: Engine, check: str) -> None:
         )
 
 
-def require_parity(parity: Parity, engine: Engine, check: str) -> None:
-    """Refuse an engine that does not say what the trained model says.
+def require_parity(parity: Parity, engine: Engine, check: str, *, beside: str = "the trained model") -> None:
+    """Refuse an engine that does not say what was expected of it.
 
     Args:
         parity: What was found.
         engine: The engine; its precision decides what it may differ by.
         check: What was checked, such as ``"phantoms"``, for the message.
+        beside: What said what was expected, for the message.
 
     Raises:
         EngineError: If more differs than its precision allows, or a probability is not finite.
     """
-    who = f"{engine.name} ({engine.precision}) differs from the trained model on {check}"
+    who = f"{engine.name} ({engine.precision}) differs from {beside} on {check}"
     require_finite(parity, engine, check)
     if engine.precision in LARGEST_DIFFERING_SHARE:
         allowed = LARGEST_DIFFERING_SHARE[engine.precision]

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from lvseg.cli import Command, notice
-from lvseg_export.bundle import load_bundle
 from lvseg_export.choice import choose_engine
 from lvseg_export.engine_options import engine_options
+from lvseg_export.shipped import named_bundle
 from lvseg_serve import defaults
 from lvseg_serve.address import parse_address
 from lvseg_serve.answers import ServerInfo
@@ -20,7 +20,7 @@ from lvseg_serve.segmenter import Segmenter
 
 
 @click.command(cls=Command)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--listen",
     metavar="HOST:PORT",
@@ -37,9 +37,9 @@ from lvseg_serve.segmenter import Segmenter
     help="Largest message that is accepted, in MiB.",
 )
 def main(
-    bundle: Path, listen: str, runtime: str, precision: str, threads: int | None, max_message_mib: int
+    bundle: Path | None, listen: str, runtime: str, precision: str, threads: int | None, max_message_mib: int
 ) -> None:
-    """Serve the model of BUNDLE, a folder that lvseg-export wrote, over gRPC.
+    """Serve the model of BUNDLE, a folder that lvseg-export wrote, over gRPC; by default the one that comes with lvseg.
 
     Prints one line when it is ready. SIGTERM or Ctrl-C stop it once the requests under way are answered.
 
@@ -49,7 +49,7 @@ def main(
     """  # noqa: D301 - click's own mark for text that it shall not fold
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     parse_address(listen, option="--listen")
-    checked = load_bundle(bundle)
+    checked = named_bundle(bundle)
     choice = choose_engine(checked, runtime, precision, threads=threads)
     if choice.why:
         notice(f"fastest here is {choice.why}")

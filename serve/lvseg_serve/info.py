@@ -12,18 +12,24 @@ from lvseg_serve.segmenter import MAX_WORKING_PIXELS
 _PACKAGES = ("lvseg", "grpcio", "numpy", "protobuf", "pydicom", "scikit-image")
 
 
+def model_identity(bundle: Bundle, engine: Engine) -> ModelIdentity:
+    """Return which model of ``bundle`` it is that ``engine`` runs."""
+    manifest = bundle.manifest
+    return ModelIdentity(
+        name=manifest.model.name,
+        version=manifest.model.version,
+        sha256=manifest.sha256[engine.file],
+        engine=engine.name,
+        engine_version=engine.version,
+        precision=engine.precision,
+    )
+
+
 def server_info(bundle: Bundle, engine: Engine, *, max_message_bytes: int) -> ServerInfo:
     """Return what a server that runs ``engine`` with a file of ``bundle`` says of itself."""
     manifest = bundle.manifest
     return ServerInfo(
-        model=ModelIdentity(
-            name=manifest.model.name,
-            version=manifest.model.version,
-            sha256=manifest.sha256[engine.file],
-            engine=engine.name,
-            engine_version=engine.version,
-            precision=engine.precision,
-        ),
+        model=model_identity(bundle, engine),
         architecture=manifest.model.architecture,
         labels=manifest.labels,
         channels=manifest.input.channels,

@@ -76,6 +76,18 @@ def test_every_slice_has_a_mask_an_overlay_and_a_row(results, phantom):
     assert len(table(results / "segmentation.csv")) == len(images)
 
 
+def test_without_a_server_the_answers_are_the_same(results, bundle, phantom, tmp_path):
+    images, out = phantom / "challenge_training" / "SC-PH-02", tmp_path / "masks"
+    local = ("--local", "--bundle", bundle, "--contours", phantom)
+    segmented = lvseg("lvseg-segment", images, *local, "--out", out)
+    assert segmented.returncode == 0, segmented.stderr
+    files = [[row["file"] for row in table(folder / "segmentation.csv")] for folder in (out, results)]
+    assert files[0] == files[1]
+    for mask in results.glob("*.mask.png"):
+        here, there = (np.asarray(Image.open(path)) for path in (out / mask.name, mask))
+        assert np.count_nonzero(here != there) <= 2  # of whichever engine is the fastest here
+
+
 def test_the_written_contour_fills_to_the_largest_part_of_the_written_mask(results):
     contour_path = max(results.glob("*.contour.txt"), key=lambda path: path.stat().st_size)
     with Image.open(results / contour_path.name.replace("contour.txt", "mask.png")) as picture:

@@ -8,7 +8,7 @@ from lvseg.errors import EngineError
 from lvseg_export.bundle import REFERENCE, load_bundle
 from lvseg_export.choice import load_engine
 from lvseg_export.engines.base import Prediction
-from lvseg_export.parity import Parity, compare_predictions, require_parity
+from lvseg_export.parity import Pair, Parity, compare_predictions, require_parity
 
 
 def prediction(mask: list[int], probability: list[float]) -> Prediction:
@@ -37,7 +37,7 @@ AGREEING = Parity(
 def test_differences_are_counted_over_all_batches():
     expected = prediction([0, 0, 1, 1], [0.0, 0.25, 0.75, 1.0])
     other = prediction([0, 1, 1, 0], [0.0, 0.75, 0.75, 0.25])
-    parity = compare_predictions([(expected, expected), (other, expected)], working_spacing_mm=2.0)
+    parity = compare_predictions([Pair(expected, expected), Pair(other, expected)], working_spacing_mm=2.0)
     assert (parity.slices, parity.pixels, parity.differing_pixels) == (2, 8, 2)
     assert parity.largest_probability_difference == 0.75
     assert parity.differing_share == 0.25
@@ -46,19 +46,21 @@ def test_differences_are_counted_over_all_batches():
 def test_dice_is_the_mean_over_the_slices_and_the_lowest_is_named():
     expected = prediction([0, 0, 1, 1], [0.0] * 4)
     half = prediction([0, 1, 1, 0], [0.0] * 4)  # one of two pixels in common
-    parity = compare_predictions([(expected, expected), (half, expected)], working_spacing_mm=1.0)
-    assert (parity.dice, parity.lowest_dice, parity.lowest_slice) == (0.75, 0.5, 1)
+    parity = compare_predictions(
+        [Pair(expected, expected, 4), Pair(half, expected, 7)], working_spacing_mm=1.0
+    )
+    assert (parity.dice, parity.lowest_dice, parity.lowest_slice) == (0.75, 0.5, 7)
 
 
 def test_two_empty_masks_agree_and_have_no_outline_to_measure():
     empty = prediction([0, 0], [0.0, 0.0])
-    parity = compare_predictions([(empty, empty)], working_spacing_mm=1.0)
+    parity = compare_predictions([Pair(empty, empty)], working_spacing_mm=1.0)
     assert (parity.dice, parity.apd_mm, parity.area_difference_mm2) == (1.0, None, 0.0)
 
 
 def test_areas_are_in_square_millimetres():
     two, one = prediction([0, 1, 1], [0.0] * 3), prediction([0, 0, 1], [0.0] * 3)
-    assert compare_predictions([(two, one)], working_spacing_mm=1.5).area_difference_mm2 == 2.25
+    assert compare_predictions([Pair(two, one)], working_spacing_mm=1.5).area_difference_mm2 == 2.25
 
 
 def test_outlines_a_pixel_apart_are_a_working_pixel_apart():
@@ -67,20 +69,20 @@ def test_outlines_a_pixel_apart_are_a_working_pixel_apart():
     wider = np.zeros_like(mask)
     wider[0, 9:51, 9:51] = 1
     found, expected = (Prediction(one, one.astype(np.float32)) for one in (wider, mask))
-    parity = compare_predictions([(found, expected)], working_spacing_mm=2.0)
+    parity = compare_predictions([Pair(found, expected)], working_spacing_mm=2.0)
     assert parity.apd_mm == pytest.approx(2.0, abs=0.05)
 
 
 def test_a_probability_that_is_not_a_number_is_the_largest_difference():
     expected = prediction([0, 1], [0.25, 0.75])
     parity = compare_predictions(
-        [(prediction([0, 1], [0.25, float("nan")]), expected)], working_spacing_mm=1.0
+        [Pair(prediction([0, 1], [0.25, float("nan")]), expected)], working_spacing_mm=1.0
     )
     assert parity.largest_probability_difference == float("inf")
 
 
 def test_masks_of_another_shape_are_refused():
-    pair = (prediction([0, 1], [0, 1]), prediction([0, 1, 1], [0, 1, 1]))
+    pair = Pair(prediction([0, 1], [0, 1]), prediction([0, 1, 1], [0, 1, 1]))
     with pytest.raises(EngineError, match=r"the mask has shape \(1, 1, 2\), expected \(1, 1, 3\)"):
         compare_predictions([pair], working_spacing_mm=1.0)
 
@@ -88,7 +90,7 @@ def test_masks_of_another_shape_are_refused():
 def test_a_probability_that_says_something_else_than_its_mask_counts():
     expected = prediction([0, 1, 1], [0.1, 0.9, 0.9])
     lying = prediction([0, 1, 1], [0.1, 0.0, 0.9])
-    parity = compare_predictions([(lying, expected)], working_spacing_mm=1.0)
+    parity = compare_predictions([Pair(lying, expected)], working_spacing_mm=1.0)
     assert parity.differing_pixels == 1
     assert parity.dice == pytest.approx(2 / 3)
 
@@ -96,7 +98,7 @@ def test_a_probability_that_says_something_else_than_its_mask_counts():
 def test_probabilities_of_another_shape_are_refused():
     found = Prediction(np.zeros((1, 1, 2), np.uint8), np.zeros((1, 1, 1), np.float32))
     with pytest.raises(EngineError, match=r"the probability has shape \(1, 1, 1\), expected \(1, 1, 2\)"):
-        compare_predictions([(found, prediction([0, 1], [0, 1]))], working_spacing_mm=1.0)
+        compare_predictions([Pair(found, prediction([0, 1], [0, 1]))], working_spacing_mm=1.0)
 
 
 def test_one_pixel_in_ten_thousand_may_differ_in_fp32():

@@ -1,6 +1,7 @@
 """The command lvseg-segment."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from lvseg.folders import check_free, new_folder
 from lvseg_serve import defaults
 from lvseg_serve.address import parse_address
 from lvseg_serve.client.contours import match_contours
-from lvseg_serve.client.jobs import Job, Outcome, run_jobs
+from lvseg_serve.client.jobs import Job, Outcome, Segmenting, run_jobs
 from lvseg_serve.client.paths import absolute, result_names
 from lvseg_serve.client.results import TABLE, write_table
 from lvseg_serve.client.synchronous import Client
@@ -24,9 +25,13 @@ from lvseg_serve.client.synchronous import Client
 @click.option(
     "--server",
     metavar="HOST:PORT",
-    default=defaults.ADDRESS,
-    show_default=True,
-    help="The server, as lvseg-serve says when it is ready.",
+    help=f"The server, as lvseg-serve says when it is ready.  [default: {defaults.ADDRESS}]",
+)
+@click.option("--local", is_flag=True, help="Segment in this process, without a server.")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    help="With --local: the model to use.  [default: the one that comes with lvseg]",
 )
 @click.option(
     "--contours",
@@ -68,7 +73,9 @@ from lvseg_serve.client.synchronous import Client
 @click.option("--overwrite", is_flag=True, help="Replace the results of a former run in --out.")
 def main(
     files_or_dirs: tuple[Path, ...],
-    server: str,
+    server: str | None,
+    local: bool,
+    bundle: Path | None,
     contours: Path | None,
     contour: Path | None,
     frame: int | None,
@@ -78,17 +85,18 @@ def main(
     max_message_mib: int,
     overwrite: bool,
 ) -> None:
-    """Segment DICOM slices on a server: FILES_OR_DIRS are files, or folders to look through.
+    """Segment DICOM slices on a server, or here: FILES_OR_DIRS are files, or folders to look through.
 
     Writes to --out, for each slice, its mask and an overlay as PNG and the mask's outline as a Sunnybrook
     contour, and for all of them the table segmentation.csv. A slice that fails has its error there; the
     others are done all the same.
 
     \b
-    Example:
+    Examples:
       lvseg-segment images/SC-HF-I-5 --server 127.0.0.1:50051 --contours contours --out results
+      lvseg-segment slice.dcm --local --out results
     """  # noqa: D301 - click's own mark for text that it shall not fold
-    parse_address(server, option="--server")
+    _check_where(server, local=local, bundle=bundle)
     check_free(out, signature=TABLE, overwrite=overwrite)
     files = _slices(files_or_dirs)
     contour_of = _contours(files_or_dirs, files, contours, contour)
@@ -102,16 +110,57 @@ def main(
         )
         for file, name in zip(files, result_names(files), strict=True)
     ]
-    with Client(server, timeout_s=timeout_s, max_message_mib=max_message_mib) as client:
-        client.server_info()  # without a server nothing is begun
-        with new_folder(out, signature=TABLE, overwrite=overwrite) as folder:
-            with progress() as display:
-                running = run_jobs(client, jobs, folder)
-                outcomes = list(display.track(running, total=len(jobs), description="segmenting"))
-            write_table(folder, (outcome.row for outcome in outcomes))
-            if (out / TABLE).is_file() and all(outcome.error for outcome in outcomes):
-                _report(outcomes, out)  # raises: a former result is not replaced by nothing
+    with (
+        (
+            _local_client(bundle)
+            if local
+            else _client(server or defaults.ADDRESS, timeout_s=timeout_s, max_message_mib=max_message_mib)
+        ) as client,
+        new_folder(out, signature=TABLE, overwrite=overwrite) as folder,
+    ):
+        with progress() as display:
+            running = run_jobs(client, jobs, folder)
+            outcomes = list(display.track(running, total=len(jobs), description="segmenting"))
+        write_table(folder, (outcome.row for outcome in outcomes))
+        if (out / TABLE).is_file() and all(outcome.error for outcome in outcomes):
+            _report(outcomes, out)  # raises: a former result is not replaced by nothing
     _report(outcomes, out)
+
+
+def _check_where(server: str | None, *, local: bool, bundle: Path | None) -> None:
+    if local and server is not None:
+        raise OptionError(
+            "--local segments without a server; leave out --server or --local",
+            reason="CONTRADICTION",
+            field="--server",
+        )
+    if bundle is not None and not local:
+        raise OptionError(
+            "--bundle is for --local: a server has the model that it was started with; add --local",
+            reason="CONTRADICTION",
+            field="--bundle",
+        )
+    if server is not None:
+        parse_address(server, option="--server")
+
+
+@contextmanager
+def _client(address: str, *, timeout_s: float, max_message_mib: int) -> Iterator[Segmenting]:
+    with Client(address, timeout_s=timeout_s, max_message_mib=max_message_mib) as client:
+        client.server_info()  # without a server nothing is begun
+        yield client
+
+
+@contextmanager
+def _local_client(bundle: Path | None) -> Iterator[Segmenting]:
+    # The client alone needs no engine, and must not wait for one to be imported.
+    from lvseg_export.choice import load_engine
+    from lvseg_export.shipped import named_bundle
+    from lvseg_serve.local import LocalClient
+
+    checked = named_bundle(bundle)
+    with LocalClient(checked, load_engine(checked)) as client:
+        yield client
 
 
 def _slices(paths: Sequence[Path]) -> list[Path]:

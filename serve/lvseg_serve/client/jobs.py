@@ -5,12 +5,31 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lvseg.contour import read_contour
 from lvseg.dicom import read_slice
 from lvseg.errors import DicomError, LvsegError, ServerError
+from lvseg_serve.answers import Segmentation
 from lvseg_serve.client.results import Row, answered, write_mask_and_contour, write_overlay
-from lvseg_serve.client.synchronous import Client
+
+
+class Segmenting(Protocol):
+    """What segments slices: a client of a server, or of an engine in this process."""
+
+    def segment(
+        self,
+        dicom: bytes,
+        *,
+        contour: NDArray[np.float64] | None,
+        frame: int | None,
+        pixel_spacing: tuple[float, float] | None,
+    ) -> Segmentation:
+        """Segment one slice, as :meth:`lvseg_serve.client.Client.segment` does."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +58,7 @@ class Outcome:
     """Why it failed."""
 
 
-def run_jobs(client: Client, jobs: Iterable[Job], folder: Path) -> Iterator[Outcome]:
+def run_jobs(client: Segmenting, jobs: Iterable[Job], folder: Path) -> Iterator[Outcome]:
     """Segment each slice and write its mask, outline and overlay below ``folder``.
 
     Once the server is gone the rest is not sent: each would wait for its own time-out.
@@ -56,7 +75,7 @@ def run_jobs(client: Client, jobs: Iterable[Job], folder: Path) -> Iterator[Outc
             yield Outcome(Row(file=job.file, frame=job.frame, status="failed", error=str(error)), error)
 
 
-def _run(client: Client, job: Job, folder: Path) -> Row:
+def _run(client: Segmenting, job: Job, folder: Path) -> Row:
     dicom = _read(job.path)
     contour = None if job.contour is None else read_contour(job.contour)
     started = perf_counter()

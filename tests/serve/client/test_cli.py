@@ -232,6 +232,20 @@ def test_a_server_that_is_no_address_is_one_line(images: Path, tmp_path: Path) -
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        (["--local", "--server", "127.0.0.1:50051"], "leave out --server or --local"),
+        (["--bundle", "bundles/a"], "add --local"),
+        (["--local", "--bundle", "nosuch"], "is not a bundle"),
+    ],
+)
+def test_where_to_segment_is_one_place(images: Path, tmp_path: Path, options: list[str], remedy: str) -> None:
+    result = CliRunner().invoke(main, [str(images), *options, "--out", str(tmp_path / "out")])
+    assert remedy in _one_line(result, exit_code=2)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_frame_and_a_pixel_spacing_can_be_given(
     segment: Callable[..., Result],
     make_dicom: Callable[..., bytes],
