@@ -35,7 +35,7 @@ medical device, and not to be used for diagnosis.
 
 ## Training
 
-- Trained on {trained_on}, split {training["split"]}.
+- Trained by the recipe {training["options"]["recipe"]} on {trained_on}, split {training["split"]}.
 {_validation(training)}
 - Options, seeds and versions: `training` in `{MANIFEST}`.
 
