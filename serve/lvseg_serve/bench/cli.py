@@ -13,7 +13,8 @@ from rich.progress import Progress
 from lvseg.cli import Command, progress
 from lvseg.dicom import Slice, read_slice
 from lvseg.errors import EngineError, OptionError
-from lvseg_export.bundle import Bundle, load_bundle
+from lvseg_export.bundle import Bundle
+from lvseg_export.shipped import named_bundle
 from lvseg_serve.bench.compare import compare
 from lvseg_serve.bench.document import former, read_document, to_document, write_document
 from lvseg_serve.bench.engines import engine_callees, load_engines
@@ -30,10 +31,12 @@ from lvseg_serve.client import Client
 
 
 @click.command(cls=Command)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", required=False, type=click.Path(path_type=Path))
 @bench_options
-def main(bundle: Path, **given: Any) -> None:
+def main(bundle: Path | None, **given: Any) -> None:
     """Measure how fast BUNDLE runs here: engines alone and, with --server, through gRPC.
+
+    By default it is the model that comes with lvseg.
 
     All rows are measured in turn in one run, on one slice, so their ratio holds on a busy machine too. An
     engine that cannot run the bundle, or does not say what the trained model says, is told with its reason.
@@ -47,7 +50,7 @@ def main(bundle: Path, **given: Any) -> None:
     """  # noqa: D301 - click's own mark for text that it shall not fold
     options = BenchOptions(**given)
     old = read_document(options.compare) if options.compare else None
-    checked = load_bundle(bundle)
+    checked = named_bundle(bundle)
     # Before the benchmark itself loads the machine.
     here = environment(options.threads or len(os.sched_getaffinity(0)))
     sources = _sources(checked, options)
@@ -84,7 +87,7 @@ def _sources(bundle: Bundle, options: BenchOptions) -> list[Source]:
     sources = list(bundle_sources(bundle, options.runtime, options.precision, options.threads))
     if options.run:
         try:
-            from lvseg_serve.bench.reference import require_same_weights
+            from lvseg_export.trained import require_same_weights
         except ModuleNotFoundError as error:
             raise OptionError(
                 f"{error.name} is not installed; run: pip install 'lvseg[export]'",

@@ -84,6 +84,6 @@ def _of_candidate(bundle: Bundle, candidate: Candidate) -> Source:
 
 
 def _load_run(run: Path, threads: int | None, *, compiled: bool) -> Engine:
-    from lvseg_serve.bench.reference import load_torch
+    from lvseg_export.trained import load_torch
 
     return load_torch(run, threads=threads, compiled=compiled)

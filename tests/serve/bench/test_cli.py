@@ -123,7 +123,7 @@ def test_without_onnx_arithmetic_is_not_told(bundle, monkeypatch, tmp_path):
 
 def test_pytorch_that_is_not_installed_names_what_installs_it(bundle, trained_run, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "lvseg_serve.bench.reference", raising=False)
+    monkeypatch.delitem(sys.modules, "lvseg_export.trained", raising=False)
     result = bench(bundle, *QUICK, "--run", trained_run)
     assert result.exit_code == 2
     assert result.stderr == "error: torch is not installed; run: pip install 'lvseg[export]'\n"
