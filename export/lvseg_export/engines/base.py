@@ -7,6 +7,10 @@ from numpy.typing import NDArray
 
 from lvseg.errors import EngineError
 
+SMALLEST_SIDE = 32
+LARGEST_SIDE = 4096
+"""Rows or columns of a slice, as the graphs of a bundle take them."""
+
 
 class Prediction(NamedTuple):
     """What a model says of a batch of slices on its working grid."""
