@@ -50,6 +50,8 @@ class EngineFile:
     """What reads the file: ``"onnx"`` for all that read ONNX."""
     precision: str
     """Arithmetic of the network's layers; how close it is to the trained model is in ``parity.json``."""
+    examined: bool = True
+    """Whether an engine was held to the trained model with it at export: false where none that runs it was there."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,28 +12,45 @@ import numpy as np
 from lvseg.errors import EngineError, OptionError
 from lvseg_export.bundle import REFERENCE, Bundle, EngineFile
 from lvseg_export.engines.base import Engine
+from lvseg_export.engines.plans import PlanOptions
 from lvseg_export.gate import check_reference
 
 AUTO = "auto"
 _TIMED_RUNS = 3
 
 
-def _onnxruntime(path: Path, precision: str, threads: int | None) -> Engine:
+def _onnxruntime(path: Path, precision: str, threads: int | None, _plans: PlanOptions) -> Engine:
     from lvseg_export.engines.onnxruntime import OnnxRuntimeEngine
 
     return OnnxRuntimeEngine(path, precision=precision, threads=threads)
 
 
-def _openvino(path: Path, precision: str, threads: int | None) -> Engine:
+def _onnxruntime_cuda(path: Path, precision: str, _threads: int | None, _plans: PlanOptions) -> Engine:
+    from lvseg_export.engines.onnxruntime_cuda import OnnxRuntimeCudaEngine
+
+    return OnnxRuntimeCudaEngine(path, precision=precision)
+
+
+def _openvino(path: Path, precision: str, threads: int | None, _plans: PlanOptions) -> Engine:
     from lvseg_export.engines.openvino import OpenVinoEngine
 
     return OpenVinoEngine(path, precision=precision, threads=threads)
 
 
-def _openvino_lacks(precision: str) -> str:
-    from lvseg_export.engines.openvino import lacking
+def _tensorrt(path: Path, precision: str, _threads: int | None, plans: PlanOptions) -> Engine:
+    from lvseg_export.engines.tensorrt import TensorRtEngine
 
-    return lacking(precision)
+    return TensorRtEngine(path, precision=precision, plans=plans)
+
+
+def _lacking(engine: str) -> Callable[[str], str]:
+    """Return the function ``lacking`` of an engine's module, which is imported when it is called."""
+
+    def lacks(precision: str) -> str:
+        lacking: Callable[[str], str] = import_module(f"lvseg_export.engines.{engine}").lacking
+        return lacking(precision)
+
+    return lacks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,26 +63,44 @@ class Runtime:
     """Of lvseg: what installs it."""
     precisions: Mapping[str, str]
     """What it computes in, and the precision of the file that it takes for that."""
-    engine: Callable[[Path, str, int | None], Engine]
-    """From a file, a precision and the number of threads: what :meth:`load` calls."""
+    engine: Callable[[Path, str, int | None, PlanOptions], Engine]
+    """From a file, a precision, the number of threads and TensorRT's options: what :meth:`load` calls."""
     lacking: Callable[[str], str] = lambda _precision: ""
-    """Given an installed runtime and a precision: what this machine lacks for it, empty for nothing."""
+    """What :meth:`lacks` calls."""
 
     @property
     def installed(self) -> bool:
         """Whether its library is here."""
         return find_spec(self.module) is not None
 
-    def load(self, path: Path, precision: str, threads: int | None = None) -> Engine:
+    def lacks(self, precision: str) -> str:
+        """Return what this machine lacks to compute in a precision with it, and what to do; empty for nothing.
+
+        Raises:
+            EngineError: If its library is installed and broken.
+        """
+        try:
+            return self.lacking(precision)
+        except ModuleNotFoundError as error:
+            return f"{error.name} is not installed; run: pip install 'lvseg[{self.extra}]'"
+        except (ImportError, OSError, RuntimeError) as error:
+            raise self._broken(error) from error
+
+    def load(
+        self, path: Path, precision: str, threads: int | None = None, plans: PlanOptions | None = None
+    ) -> Engine:
         """Load a file to be run in a precision.
 
         Raises:
             EngineError: If the runtime cannot, or its library cannot be imported.
         """
         try:
-            return self.engine(path, precision, threads)
+            return self.engine(path, precision, threads, plans or PlanOptions())
         except (ImportError, OSError) as error:
-            raise EngineError(f"{self.module} is installed and cannot be imported: {error}") from error
+            raise self._broken(error) from error
+
+    def _broken(self, error: Exception) -> EngineError:
+        return EngineError(f"{self.module} is installed and cannot be imported: {error}")
 
 
 RUNTIMES: Mapping[str, Runtime] = {
@@ -76,6 +112,15 @@ RUNTIMES: Mapping[str, Runtime] = {
             extra="serve",
             precisions={"fp32": "fp32", "fp16": "fp16", "int8": "int8"},
             engine=_onnxruntime,
+            lacking=_lacking("onnxruntime"),
+        ),
+        Runtime(
+            name="onnxruntime-cuda",
+            module="onnxruntime",
+            extra="gpu",
+            precisions={"fp32": "fp32", "fp16": "fp16"},
+            engine=_onnxruntime_cuda,
+            lacking=_lacking("onnxruntime_cuda"),
         ),
         Runtime(
             name="openvino",
@@ -83,7 +128,15 @@ RUNTIMES: Mapping[str, Runtime] = {
             extra="openvino",
             precisions={"fp32": "fp32", "bf16": "fp32", "fp16": "fp16", "int8": "int8"},
             engine=_openvino,
-            lacking=_openvino_lacks,
+            lacking=_lacking("openvino"),
+        ),
+        Runtime(
+            name="tensorrt",
+            module="tensorrt",
+            extra="tensorrt",
+            precisions={"fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "int8": "int8"},
+            engine=_tensorrt,
+            lacking=_lacking("tensorrt"),
         ),
     )
 }
@@ -98,9 +151,16 @@ class Candidate:
     precision: str
     path: Path
 
-    def load(self, threads: int | None) -> Engine:
+    def load(self, threads: int | None, plans: PlanOptions | None = None) -> Engine:
         """Load it, as :meth:`Runtime.load` does."""
-        return self.runtime.load(self.path, self.precision, threads)
+        return self.runtime.load(self.path, self.precision, threads, plans)
+
+    def lacks(self) -> str:
+        """Return what this machine lacks for it; of a broken library nothing, since loading it tells why."""
+        try:
+            return self.runtime.lacks(self.precision)
+        except EngineError:
+            return ""
 
     def __str__(self) -> str:
         return f"{self.runtime.name} {self.precision}"
@@ -117,14 +177,24 @@ class Choice:
 
 
 def load_engine(
-    bundle: Bundle, runtime: str = AUTO, precision: str = AUTO, *, threads: int | None = None
+    bundle: Bundle,
+    runtime: str = AUTO,
+    precision: str = AUTO,
+    *,
+    threads: int | None = None,
+    plans: PlanOptions | None = None,
 ) -> Engine:
     """Load a bundle's model on the engine that :func:`choose_engine` takes."""
-    return choose_engine(bundle, runtime, precision, threads=threads).engine
+    return choose_engine(bundle, runtime, precision, threads=threads, plans=plans).engine
 
 
 def choose_engine(
-    bundle: Bundle, runtime: str = AUTO, precision: str = AUTO, *, threads: int | None = None
+    bundle: Bundle,
+    runtime: str = AUTO,
+    precision: str = AUTO,
+    *,
+    threads: int | None = None,
+    plans: PlanOptions | None = None,
 ) -> Choice:
     """Load a bundle's model, and hold it to the bundle's reference before it may answer anybody.
 
@@ -133,23 +203,24 @@ def choose_engine(
 
     Args:
         bundle: A checked bundle.
-        runtime: One of :data:`RUNTIMES`, or ``"auto"`` for whichever are installed.
-        precision: One of :data:`PRECISIONS`, or ``"auto"`` for whichever the bundle has files for; bf16, for
-            which there is no file, has to be asked for.
+        runtime: One of :data:`RUNTIMES`, or ``"auto"`` for whichever this machine can run.
+        precision: One of :data:`PRECISIONS`, or ``"auto"`` for whichever the bundle has files for; what no file
+            was examined in at export, such as bf16, has to be asked for.
         threads: CPU threads for one run; by default those that this process may use.
+        plans: For TensorRT: what its plans are built for, and where they are kept.
 
     Raises:
-        OptionError: If there is no such runtime or precision, or it is not installed, or the bundle holds
-            no file for it.
+        OptionError: If there is no such runtime or precision, or it is not installed, or this machine lacks
+            something for it, or the bundle holds no file for it.
         EngineError: If no candidate can load the model and says what the trained model says; the message
             tells each one's reason.
     """
     candidates = find_candidates(bundle, runtime, precision)
     if len(candidates) == 1:
-        engine = candidates[0].load(threads)
+        engine = candidates[0].load(threads, plans)
         check_reference(engine, bundle)
         return Choice(engine=engine, candidate=candidates[0], why="")
-    timed, reasons = _time_each(candidates, bundle, threads)
+    timed, reasons = _time_each(candidates, bundle, threads, plans)
     for milliseconds, candidate, engine in timed:
         try:
             check_reference(engine, bundle)
@@ -163,7 +234,7 @@ def choose_engine(
 
 
 def find_candidates(bundle: Bundle, runtime: str = AUTO, precision: str = AUTO) -> list[Candidate]:
-    """Return what of a bundle can be tried with the libraries that are here, at least one.
+    """Return what of a bundle can be tried on this machine, at least one.
 
     Raises:
         OptionError: As :func:`choose_engine`.
@@ -179,17 +250,17 @@ def find_candidates(bundle: Bundle, runtime: str = AUTO, precision: str = AUTO) 
         if stored in files
         and precision in (AUTO, computed)
         # What no file was examined in at export is for those who ask for it.
-        and not (precision == AUTO and computed != stored)
+        and not (precision == AUTO and (computed != stored or not files[stored].examined))
     ]
     if not found:
-        raise OptionError(
-            f"{bundle.folder} holds {_list(bundle.manifest.engines)}: nothing that "
-            f"{' or '.join(each.name for each in runtimes)} could run in {precision}; export it with "
-            f"--precision {precision}, or take another --engine",
-            reason="NO_SUCH_PRECISION",
-            field="--precision",
-        )
-    return found
+        raise _nothing_for(precision, runtimes, bundle)
+    lacks = [(candidate, candidate.lacks()) for candidate in found]
+    usable = [candidate for candidate, why in lacks if not why]
+    if not usable:
+        # A runtime mostly lacks the same for all that it computes in.
+        reasons = dict.fromkeys(f"{candidate.runtime.name}: {why}" for candidate, why in lacks)
+        raise OptionError("; ".join(reasons), reason="ENGINE_UNAVAILABLE", field="--engine")
+    return usable
 
 
 def _runtimes(name: str) -> Sequence[Runtime]:
@@ -206,7 +277,7 @@ def _runtimes(name: str) -> Sequence[Runtime]:
 
 
 def _time_each(
-    candidates: Sequence[Candidate], bundle: Bundle, threads: int | None
+    candidates: Sequence[Candidate], bundle: Bundle, threads: int | None, plans: PlanOptions | None
 ) -> tuple[list[tuple[float, Candidate, Engine]], list[str]]:
     """Return the candidates that run, fastest first, and why the others do not."""
     with np.load(bundle.path(REFERENCE), allow_pickle=False) as reference:
@@ -214,7 +285,7 @@ def _time_each(
     timed, reasons = [], []
     for candidate in candidates:
         try:
-            engine = candidate.load(threads)
+            engine = candidate.load(threads, plans)
             engine.run(pixels)  # the first run of a shape prepares the others
             times = [_time_ms(engine, pixels) for _ in range(_TIMED_RUNS)]
         except EngineError as error:
@@ -228,6 +299,19 @@ def _time_ms(engine: Engine, pixels: np.ndarray) -> float:
     started = time.perf_counter()
     engine.run(pixels)
     return (time.perf_counter() - started) * 1e3
+
+
+def _nothing_for(precision: str, runtimes: Sequence[Runtime], bundle: Bundle) -> OptionError:
+    names = " or ".join(runtime.name for runtime in runtimes)
+    if any(precision in runtime.precisions for runtime in runtimes):
+        message = (
+            f"{bundle.folder} holds {_list(bundle.manifest.engines)}: nothing that {names} could run in {precision}; "
+            f"export it with --precision {precision}, or take another --engine"
+        )
+    else:
+        able = " or ".join(name for name, runtime in RUNTIMES.items() if precision in runtime.precisions)
+        message = f"{names} does not compute in {precision}; take --engine {able}, or another --precision"
+    return OptionError(message, reason="NO_SUCH_PRECISION", field="--precision")
 
 
 def _unknown(what: str, name: str, known: Sequence[str]) -> OptionError:

@@ -1,11 +1,13 @@
 """The options of every command that runs a bundle."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from lvseg_export.choice import AUTO, PRECISIONS, RUNTIMES
+from lvseg_export.engines.plans import PlanOptions, Profile
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -42,6 +44,46 @@ def engine_options(
         ),
     )
 
+    return _decorator(options)
+
+
+def plan_options() -> Callable[[_Command], _Command]:
+    """Give a command TensorRT's options, of which :func:`to_plans` makes one value."""
+    profile = Profile()
+    numbers = (
+        ("--batch-opt", profile.batch_opt, "Slices in a batch that TensorRT shall be fastest at."),
+        ("--batch-max", profile.batch_max, "Most slices that TensorRT shall take at once."),
+        ("--side-opt", profile.side_opt, "Rows and columns that TensorRT shall be fastest at."),
+        ("--side-max", profile.side_max, "Most rows or columns of a slice that TensorRT shall take."),
+    )
+    return _decorator(
+        (
+            *(
+                click.option(name, type=click.IntRange(min=1), default=default, show_default=True, help=help_)
+                for name, default, help_ in numbers
+            ),
+            click.option(
+                "--engine-cache",
+                type=click.Path(file_okay=False, path_type=Path),
+                help="Folder for what TensorRT builds.  [default: lvseg/engines in the user's cache folder]",
+            ),
+        )
+    )
+
+
+def to_plans(
+    *, batch_opt: int, batch_max: int, side_opt: int, side_max: int, engine_cache: Path | None
+) -> PlanOptions:
+    """Return TensorRT's options from those of a command.
+
+    Raises:
+        OptionError: If they contradict each other.
+    """
+    profile = Profile(batch_opt=batch_opt, batch_max=batch_max, side_opt=side_opt, side_max=side_max)
+    return PlanOptions(profile=profile, folder=engine_cache)
+
+
+def _decorator(options: Sequence[Callable[[_Command], _Command]]) -> Callable[[_Command], _Command]:
     def decorate(command: _Command) -> _Command:
         for option in reversed(options):
             command = option(command)

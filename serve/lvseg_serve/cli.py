@@ -4,12 +4,13 @@ import asyncio
 import logging
 import signal
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lvseg.cli import Command, notice
 from lvseg_export.choice import choose_engine
-from lvseg_export.engine_options import engine_options
+from lvseg_export.engine_options import engine_options, plan_options, to_plans
 from lvseg_export.shipped import named_bundle
 from lvseg_serve import defaults
 from lvseg_serve.address import parse_address
@@ -29,6 +30,7 @@ from lvseg_serve.segmenter import Segmenter
     help="Where to listen; port 0 takes a free one.",
 )
 @engine_options()
+@plan_options()
 @click.option(
     "--max-message-mib",
     type=click.IntRange(min=1, max=2047),
@@ -37,7 +39,13 @@ from lvseg_serve.segmenter import Segmenter
     help="Largest message that is accepted, in MiB.",
 )
 def main(
-    bundle: Path | None, listen: str, runtime: str, precision: str, threads: int | None, max_message_mib: int
+    bundle: Path | None,
+    listen: str,
+    runtime: str,
+    precision: str,
+    threads: int | None,
+    max_message_mib: int,
+    **plan: Any,
 ) -> None:
     """Serve the model of BUNDLE, a folder that lvseg-export wrote, over gRPC; by default the one that comes with lvseg.
 
@@ -49,8 +57,9 @@ def main(
     """  # noqa: D301 - click's own mark for text that it shall not fold
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     parse_address(listen, option="--listen")
+    plans = to_plans(**plan)
     checked = named_bundle(bundle)
-    choice = choose_engine(checked, runtime, precision, threads=threads)
+    choice = choose_engine(checked, runtime, precision, threads=threads, plans=plans)
     if choice.why:
         notice(f"fastest here is {choice.why}")
     engine = choice.engine

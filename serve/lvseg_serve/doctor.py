@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 
+from lvseg.errors import EngineError
 from lvseg_export.choice import RUNTIMES, Runtime
 
 
@@ -34,15 +35,23 @@ def _finding(runtime: Runtime) -> Finding:
             remedy=f"not installed; run: pip install 'lvseg[{runtime.extra}]'",
         )
     try:
-        lacking = {precision: runtime.lacking(precision) for precision in runtime.precisions}
         found = str(import_module(runtime.module).__version__).split("-")[0]  # without the build
     except (ImportError, OSError, RuntimeError) as error:
         return Finding(
             runtime=runtime.name, version="", precisions=(), remedy=f"it cannot be imported: {error}"
         )
+    try:
+        lacking = {precision: runtime.lacks(precision) for precision in runtime.precisions}
+    except EngineError as error:
+        return Finding(runtime=runtime.name, version=found, precisions=(), remedy=str(error))
+    reasons = set(lacking.values())
+    if len(reasons) == 1:  # the same for all
+        remedy = reasons.pop()
+    else:
+        remedy = "; ".join(f"{precision}: {lacks}" for precision, lacks in lacking.items() if lacks)
     return Finding(
         runtime=runtime.name,
         version=found,
         precisions=tuple(precision for precision, lacks in lacking.items() if not lacks),
-        remedy="; ".join(f"{precision}: {lacks}" for precision, lacks in lacking.items() if lacks),
+        remedy=remedy,
     )

@@ -20,7 +20,8 @@ def main() -> None:
     Example:
       lvseg-doctor
     """  # noqa: D301 - click's own mark for text that it shall not fold
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    # Without markup, to which the brackets of 'lvseg[serve]' would be a style.
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False)
     console.print(
         f"{cpu.model()}: {', '.join(cpu.features()) or 'none of the instructions that engines use'}"
     )

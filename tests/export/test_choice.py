@@ -7,9 +7,10 @@ import pytest
 
 from lvseg.errors import EngineError, OptionError
 from lvseg_export import choice
-from lvseg_export.bundle import REFERENCE, load_bundle
+from lvseg_export.bundle import REFERENCE, EngineFile, load_bundle
 from lvseg_export.choice import RUNTIMES, Runtime, choose_engine, find_candidates, load_engine
 from lvseg_export.engines.base import Prediction
+from lvseg_export.engines.plans import PlanOptions
 
 
 class Known:
@@ -47,7 +48,7 @@ def runtimes(loaded, monkeypatch):
 
     def take(**engines: float | str) -> None:
         def load_of(name: str, behaviour: float | str):
-            def load(_path: Path, precision: str, _threads: int | None):
+            def load(_path: Path, precision: str, _threads: int | None, _plans: PlanOptions):
                 if isinstance(behaviour, str) and behaviour != "wrong":
                     raise EngineError(behaviour)
                 wrong = behaviour == "wrong"
@@ -107,7 +108,9 @@ def test_the_engine_asked_for_is_refused_if_it_lies(loaded, runtimes):
 
 
 def test_an_unknown_engine_names_the_known_ones(loaded):
-    with pytest.raises(OptionError, match="no engine 'caffe'; known: auto, onnxruntime, openvino"):
+    with pytest.raises(
+        OptionError, match="no engine 'caffe'; known: auto, onnxruntime, onnxruntime-cuda, openvino, tensorrt"
+    ):
         load_engine(loaded, "caffe")
 
 
@@ -130,6 +133,62 @@ def test_a_runtime_that_is_not_installed_names_its_extra(loaded, monkeypatch):
 
 def test_bf16_which_has_no_file_has_to_be_asked_for(loaded):
     assert "bf16" not in {candidate.precision for candidate in find_candidates(loaded)}
+
+
+def test_a_runtime_that_cannot_compute_in_a_precision_advises_no_export(loaded):
+    with pytest.raises(OptionError) as caught:
+        load_engine(loaded, "onnxruntime", "bf16")
+    assert str(caught.value) == (
+        "onnxruntime does not compute in bf16; take --engine openvino or tensorrt, or another --precision"
+    )
+
+
+def test_a_file_that_nothing_examined_has_to_be_asked_for(loaded, runtimes):
+    runtimes(fast=0.0)
+    runtime = dataclasses.replace(choice.RUNTIMES["fast"], precisions={"fp32": "fp32", "bf16": "bf16"})
+    choice.RUNTIMES["fast"] = runtime
+    for examined, automatic in ((False, ["fp32"]), (True, ["fp32", "bf16"])):
+        file = EngineFile(file="model.bf16.onnx", runtime="onnx", precision="bf16", examined=examined)
+        engines = (*loaded.manifest.engines, file)
+        bundle = dataclasses.replace(loaded, manifest=dataclasses.replace(loaded.manifest, engines=engines))
+        assert [candidate.precision for candidate in find_candidates(bundle)] == automatic
+        assert [candidate.precision for candidate in find_candidates(bundle, "fast", "bf16")] == ["bf16"]
+
+
+def lacks_a_gpu(_precision: str) -> str:
+    return "no NVIDIA GPU"
+
+
+def test_what_this_machine_lacks_something_for_is_passed_over(loaded, runtimes):
+    runtimes(whole=0.0, gpu=0.0)
+    choice.RUNTIMES["gpu"] = dataclasses.replace(choice.RUNTIMES["gpu"], lacking=lacks_a_gpu)
+    assert choose_engine(loaded).why == ""
+    assert [candidate.runtime.name for candidate in find_candidates(loaded)] == ["whole"]
+
+
+def test_what_this_machine_lacks_something_for_says_so_to_those_who_name_it(loaded, runtimes):
+    runtimes(whole=0.0, gpu=0.0)
+    choice.RUNTIMES["gpu"] = dataclasses.replace(choice.RUNTIMES["gpu"], lacking=lacks_a_gpu)
+    with pytest.raises(OptionError, match=r"^gpu: no NVIDIA GPU$"):
+        load_engine(loaded, "gpu")
+
+
+def test_a_module_that_a_runtime_wants_beside_its_own_names_the_extra(loaded):
+    def lacking(_precision: str) -> str:
+        raise ModuleNotFoundError("No module named 'cuda'", name="cuda")
+
+    lacks = dataclasses.replace(RUNTIMES["tensorrt"], lacking=lacking).lacks("fp32")
+    assert lacks == "cuda is not installed; run: pip install 'lvseg[tensorrt]'"
+
+
+def test_a_broken_library_is_tried_and_told_of(loaded, runtimes):
+    runtimes(whole=0.0, broken="both are installed")
+
+    def lacking(_precision: str) -> str:
+        raise EngineError("both are installed")
+
+    choice.RUNTIMES["broken"] = dataclasses.replace(choice.RUNTIMES["broken"], lacking=lacking)
+    assert "broken fp32: both are installed" in choose_engine(loaded).why
 
 
 def test_a_library_that_cannot_be_imported_makes_room(loaded, runtimes, monkeypatch):

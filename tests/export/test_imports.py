@@ -9,8 +9,11 @@ import pytest
     [
         "lvseg_export.bundle",
         "lvseg_export.choice",
+        "lvseg_export.engines.gpu",
         "lvseg_export.engines.onnxruntime",
+        "lvseg_export.engines.onnxruntime_cuda",
         "lvseg_export.engines.openvino",
+        "lvseg_export.engines.plans",
     ],
 )
 def test_the_running_half_imports_neither_torch_nor_onnx(module):

@@ -153,7 +153,14 @@ def test_a_folder_that_is_no_bundle_is_one_line_and_exit_code_2(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--listen", "localhost"), ("--engine", "magic"), ("--threads", "0")]
+    ("option", "value"),
+    [
+        ("--listen", "localhost"),
+        ("--engine", "magic"),
+        ("--threads", "0"),
+        ("--batch-opt", "32"),
+        ("--side-max", "8192"),
+    ],
 )
 def test_an_option_that_cannot_be_used_is_one_line_and_exit_code_2(
     bundle: Path, option: str, value: str

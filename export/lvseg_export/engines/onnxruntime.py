@@ -1,7 +1,11 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime on the CPU, and what its engines share."""
 
 import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -11,12 +15,61 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from lvseg.errors import EngineError
 from lvseg_export.engines.base import Prediction, check_batch
 
-_INPUT = ("pixels", "tensor(float)")
-_OUTPUTS = (("mask", "tensor(uint8)"), ("probability", "tensor(float)"))
+PIXELS, MASK, PROBABILITY = _TENSORS = (
+    ("pixels", "tensor(float)"),
+    ("mask", "tensor(uint8)"),
+    ("probability", "tensor(float)"),
+)
 # pybind11 gives each ONNX Runtime status its own class, with Exception as their only common base.
-_ORT_ERRORS = tuple(
+ORT_ERRORS = tuple(
     error for error in vars(ort_errors).values() if isinstance(error, type) and issubclass(error, Exception)
 )
+_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
+
+
+def check_distributions(path: Sequence[str] | None = None) -> None:
+    """Check that one distribution of ONNX Runtime is installed: two write into one folder, and neither is whole.
+
+    Args:
+        path: Folders to look in instead of those that Python imports from.
+
+    Raises:
+        EngineError: If both are.
+    """
+    folders = list(sys.path if path is None else path)
+    if all(any(distributions(name=name, path=folders)) for name in _DISTRIBUTIONS):
+        raise EngineError(
+            f"{' and '.join(_DISTRIBUTIONS)} are both installed, over each other's files; run: pip uninstall -y "
+            f"{' '.join(_DISTRIBUTIONS)}, then for a GPU: pip install 'lvseg[gpu]', without: pip install 'lvseg[serve]'"
+        )
+
+
+def open_session(path: Path, options: ort.SessionOptions, providers: Sequence[Any]) -> ort.InferenceSession:
+    """Load a file.
+
+    Raises:
+        EngineError: If it is not a graph of the bundle's contract, or two distributions are installed.
+    """
+    check_distributions()
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(path, options, providers=providers)
+    except ORT_ERRORS as error:
+        raise EngineError(f"{path}: ONNX Runtime {ort.__version__} cannot load it: {error}") from error
+    found = tuple((node.name, node.type) for node in (*session.get_inputs(), *session.get_outputs()))
+    if found != _TENSORS:
+        raise EngineError(f"{path}: inputs and outputs are {found}, expected {_TENSORS}")
+    return session
+
+
+def lacking(_precision: str) -> str:
+    """Return that this machine lacks nothing: every processor will do.
+
+    Raises:
+        EngineError: If two distributions are installed.
+    """
+    check_distributions()
+    return ""
 
 
 class OnnxRuntimeEngine:
@@ -41,24 +94,15 @@ class OnnxRuntimeEngine:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
         # Spinning threads win microseconds for one caller and take the CPU from everybody else.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except _ORT_ERRORS as error:
-            raise EngineError(f"{path}: ONNX Runtime {self.version} cannot load it: {error}") from error
-        found = tuple(
-            (node.name, node.type) for node in (*self._session.get_inputs(), *self._session.get_outputs())
-        )
-        if found != (_INPUT, *_OUTPUTS):
-            raise EngineError(f"{path}: inputs and outputs are {found}, expected {(_INPUT, *_OUTPUTS)}")
+        self._session = open_session(path, options, ["CPUExecutionProvider"])
 
     def run(self, pixels: NDArray[np.float32]) -> Prediction:
         """Segment raw pixels (N, 1, H, W) that lie on the working grid."""
         check_batch(pixels)
         try:
-            mask, probability = self._session.run(None, {_INPUT[0]: pixels})
-        except _ORT_ERRORS as error:
+            mask, probability = self._session.run(None, {PIXELS[0]: pixels})
+        except ORT_ERRORS as error:
             raise EngineError(f"ONNX Runtime failed on a batch of shape {pixels.shape}: {error}") from error
         return Prediction(mask, probability)
