@@ -46,7 +46,7 @@ Against PyTorch in float32, on the working grid; the Dice with labels on the sli
 {to_markdown(results)}
 
 {_limits()}
-`{PARITY}` holds these figures and more.
+{_not_examined(manifest)}`{PARITY}` holds these figures and more.
 `{REFERENCE}` holds the phantom slices and PyTorch's answers, to which an engine is held when it is loaded.
 
 {written}## Limits
@@ -84,6 +84,13 @@ def _crossed(crossed: CrossValidation) -> str:
 
 def _patients(count: int) -> str:
     return f"{count} patient{'s' * (count != 1)}"
+
+
+def _not_examined(manifest: Manifest) -> str:
+    files = [f"`{engine.file}`" for engine in manifest.engines if not engine.examined]
+    if not files:
+        return ""
+    return f"Examined by nothing, since no engine that was there at export runs it: {', '.join(files)}.\n"
 
 
 def _limits() -> str:

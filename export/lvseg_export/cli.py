@@ -1,6 +1,7 @@
 """The command lvseg-export."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from lvseg.train.recipes import DEFAULT_RECIPES
 from lvseg.train.run import load_run
 from lvseg_export.bundle import MANIFEST, PARITY, load_bundle
 from lvseg_export.cross_validation import read_cross_validation
-from lvseg_export.export import export_run
+from lvseg_export.export import Exported, export_run
 from lvseg_export.files import FILES
 from lvseg_export.results import Result
 from lvseg_export.slices import calibration_slices, labelled_images, validation_images
@@ -146,9 +147,8 @@ def main(
         )
     model = exported.bundle.manifest.model
     click.echo(f"{model.name} {model.version} ({model.architecture}) written to {out}")
-    last_of_each = {(result.file, result.engine): result for result in exported.results}
-    for result in last_of_each.values():
-        click.echo(_line(result))
+    for line in _lines(exported):
+        click.echo(line)
     click.echo(f"every check is in {out / PARITY}")
     if triton:
         with new_folder(triton, signature=SIGNATURE, overwrite=overwrite, option="--triton") as folder:
@@ -169,6 +169,14 @@ def _text(path: Path) -> str:
 
 def _within(one: Path, other: Path) -> bool:
     return one.resolve().is_relative_to(other.resolve())
+
+
+def _lines(exported: Exported) -> Iterator[str]:
+    last_of_each = {(result.file, result.engine): result for result in exported.results}
+    yield from map(_line, last_of_each.values())
+    for engine in exported.bundle.manifest.engines:
+        if not engine.examined:
+            yield f"{engine.file} was examined by nothing: no engine here runs it, TensorRT on a GPU does"
 
 
 def _line(result: Result) -> str:

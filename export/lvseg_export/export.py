@@ -86,12 +86,13 @@ def export_run(
         probability=examiner.expected.probability,
     )
     results = write_float(run.model, folder, "fp32", examiner)
-    if "fp16" in precisions:
-        results += write_float(run.model, folder, "fp16", examiner)
+    for precision in ("fp16", "bf16"):
+        if precision in precisions:
+            results += write_float(run.model, folder, precision, examiner)
     if "int8" in precisions:
         results += write_int8(folder, _working_pixels(calibration, spacing), examiner)
-    (folder / PARITY).write_text(to_json(results))
-    manifest = _manifest(run, name, folder, cross_validation)
+    manifest = _manifest(run, name, folder, {result.file for result in results}, cross_validation)
+    (folder / PARITY).write_text(to_json(results, manifest.engines))
     (folder / CARD).write_text(model_card(manifest, results, notes), encoding="utf-8")
     files = sorted(path.name for path in folder.iterdir())
     manifest = dataclasses.replace(manifest, sha256={file: sha256_of(folder / file) for file in files})
@@ -112,7 +113,13 @@ def _working_pixels(slices: Sequence[Slice], spacing_mm: float) -> list[NDArray[
     return [to_working(slice_.pixels, slice_.pixel_spacing, spacing_mm) for slice_ in slices]
 
 
-def _manifest(run: TrainedRun, name: str, folder: Path, cross_validation: CrossValidation | None) -> Manifest:
+def _manifest(
+    run: TrainedRun,
+    name: str,
+    folder: Path,
+    examined: Collection[str],
+    cross_validation: CrossValidation | None,
+) -> Manifest:
     return Manifest(
         model=ModelInfo(
             name=name,
@@ -124,7 +131,7 @@ def _manifest(run: TrainedRun, name: str, folder: Path, cross_validation: CrossV
         labels=LABELS,
         training=_training(run, cross_validation),
         engines=tuple(
-            EngineFile(file=file, runtime="onnx", precision=precision)
+            EngineFile(file=file, runtime="onnx", precision=precision, examined=file in examined)
             for precision, file in FILES.items()
             if (folder / file).exists()
         ),

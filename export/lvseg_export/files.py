@@ -16,16 +16,27 @@ from lvseg_export.onnx import write_onnx
 from lvseg_export.quantise import Quantiser
 from lvseg_export.results import Result
 
-FILES: Mapping[str, str] = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
+FILES: Mapping[str, str] = {
+    "fp32": "model.onnx",
+    "fp16": "model.fp16.onnx",
+    "bf16": "model.bf16.onnx",
+    "int8": "model.int8.onnx",
+}
 """By precision."""
 
-_LAYERS: Mapping[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16}
+_LAYERS: Mapping[str, torch.dtype] = {
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+}
 # The first layer sees raw intensities, whose few bright pixels want a range of their own; it is next to no work.
 _FEWEST_FLOAT_LAYERS = 1
 
 
 def write_float(model: SegmentationModel, folder: Path, precision: str, examiner: Examiner) -> list[Result]:
-    """Write the file of ``"fp32"`` or ``"fp16"``, and return what it was held to.
+    """Write the file of ``"fp32"``, ``"fp16"`` or ``"bf16"``, and return what it was held to.
+
+    Of bf16 that is nothing where there is no TensorRT: no runtime has such convolutions on a CPU.
 
     Raises:
         EngineError: If a runtime that is here does not say what the trained model says.
@@ -67,6 +78,9 @@ def _examine(path: Path, precision: str, examiner: Examiner) -> list[Result]:
     return [
         result
         for runtime in RUNTIMES.values()
-        if runtime.installed and precision in runtime.precisions
+        # OpenVINO's bf16 is of another file, and is not examined.
+        if runtime.installed
+        and runtime.precisions.get(precision) == precision
+        and not runtime.lacks(precision)
         for result in examiner.examine(runtime.load(path, precision))
     ]

@@ -8,12 +8,13 @@ import torch
 
 from lvseg.models import SegmentationModel
 from lvseg.models.folding import fold_batch_norm, fold_planes
+from lvseg_export.engines.base import LARGEST_SIDE, SMALLEST_SIDE
 from lvseg_export.graph import ServedModel
 from lvseg_export.quiet import quiet
 
 OPSET = 20
-SMALLEST_SIDE = 32
-LARGEST_SIDE = 4096
+_BFLOAT16_OPSET = 22
+"""The first whose convolutions take bfloat16."""
 
 
 def weights_version(model: SegmentationModel) -> str:
@@ -36,7 +37,7 @@ def write_onnx(model: SegmentationModel, path: Path, *, layers: torch.dtype = to
     Args:
         model: The trained model.
         path: The file to write.
-        layers: Type of the network's weights and sums: float32 or float16.
+        layers: Type of the network's weights and sums: float32, float16 or bfloat16.
     """
     batch = torch.export.Dim("batch", min=1)
     height = torch.export.Dim("height", min=SMALLEST_SIDE, max=LARGEST_SIDE)
@@ -51,7 +52,7 @@ def write_onnx(model: SegmentationModel, path: Path, *, layers: torch.dtype = to
             input_names=["pixels"],
             output_names=["mask", "probability"],
             dynamic_shapes=({0: batch, 2: height, 3: width},),
-            opset_version=OPSET,
+            opset_version=_BFLOAT16_OPSET if layers == torch.bfloat16 else OPSET,
             external_data=False,
         )
     if program is None:

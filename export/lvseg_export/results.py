@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lvseg_export.bundle import EngineFile
 from lvseg_export.parity import LARGEST_DICE_LOSS, LARGEST_DIFFERING_SHARE, Parity
 
 
@@ -26,13 +27,17 @@ class Result:
     """The same of the trained model in PyTorch."""
 
 
-def to_json(results: Sequence[Result]) -> str:
-    """Return the text of ``parity.json``: the limits, and every result."""
+def to_json(results: Sequence[Result], engines: Sequence[EngineFile] = ()) -> str:
+    """Return the text of ``parity.json``: the limits, the files that nothing examined, and every result."""
     limits = {
         "largest_differing_share_of_pixels": dict(LARGEST_DIFFERING_SHARE),
         "largest_loss_of_mean_dice": dict(LARGEST_DICE_LOSS),
     }
-    document = {"limits": limits, "results": [dataclasses.asdict(result) for result in results]}
+    document = {
+        "limits": limits,
+        "not_examined": [engine.file for engine in engines if not engine.examined],
+        "results": [dataclasses.asdict(result) for result in results],
+    }
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 

@@ -35,9 +35,14 @@ class TritonModel:
 
 
 def triton_models(bundle: Bundle) -> Iterator[TritonModel]:
-    """Give the models that a repository of the bundle holds: each ONNX file on ONNX Runtime and on TensorRT in it."""
+    """Give the models that a repository of the bundle holds: each ONNX file on ONNX Runtime and on TensorRT in it.
+
+    Not bf16, which ONNX Runtime does not read: it has no such convolution.
+    """
     base = re.sub(r"[^A-Za-z0-9_-]+", "-", bundle.manifest.model.name)
     for engine in bundle.manifest.engines:
+        if engine.precision == "bf16":
+            continue
         name = f"{base}-{engine.precision}"
         yield TritonModel(name=name, engine=engine, tensorrt=False)
         yield TritonModel(name=f"{name}-tensorrt", engine=engine, tensorrt=True)

@@ -1,4 +1,4 @@
-"""The fp16 and int8 files of a bundle."""
+"""The fp16, bf16 and int8 files of a bundle."""
 
 import json
 import subprocess
@@ -10,13 +10,17 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
+from lvseg.metrics import dice
 from lvseg.models import NetworkOptions, build_model
 from lvseg_export.bundle import load_bundle
-from lvseg_export.choice import load_engine
+from lvseg_export.choice import RUNTIMES, find_candidates, load_engine
 from lvseg_export.engines.onnxruntime import OnnxRuntimeEngine
+from lvseg_export.engines.torch import TorchEngine
 from lvseg_export.onnx import write_onnx
 from lvseg_export.quantise import Quantiser
+from lvseg_export.triton import triton_models
 
 
 def command(name: str) -> str:
@@ -27,18 +31,39 @@ def command(name: str) -> str:
 def precise(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with every precision; read-only."""
     folder = tmp_path_factory.mktemp("bundles") / "precise"
-    wanted = ("--precision", "fp16", "--precision", "int8")
+    wanted = ("--precision", "fp16", "--precision", "bf16", "--precision", "int8")
     subprocess.run(
         [command("lvseg-export"), trained_run, "--out", folder, *wanted], check=True, capture_output=True
     )
     return folder
 
 
-def test_each_precision_is_a_file_that_was_examined(precise):
-    files = {engine.precision: engine.file for engine in load_bundle(precise).manifest.engines}
-    assert files == {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
-    results = json.loads((precise / "parity.json").read_text())["results"]
-    assert {result["file"] for result in results} == set(files.values())
+def test_each_precision_is_a_file_that_was_examined_or_says_that_it_was_not(precise):
+    engines = load_bundle(precise).manifest.engines
+    files = {engine.precision: engine.file for engine in engines}
+    assert files == {
+        "fp32": "model.onnx",
+        "fp16": "model.fp16.onnx",
+        "bf16": "model.bf16.onnx",
+        "int8": "model.int8.onnx",
+    }
+    parity = json.loads((precise / "parity.json").read_text())
+    examined = {result["file"] for result in parity["results"]}
+    assert {engine.file for engine in engines if engine.examined} == examined
+    assert examined >= set(files.values()) - {"model.bf16.onnx"}
+    assert parity["not_examined"] == sorted(set(files.values()) - examined)
+
+
+def test_bf16_is_examined_by_nothing_where_there_is_no_tensorrt(precise):
+    if RUNTIMES["tensorrt"].installed and not RUNTIMES["tensorrt"].lacks("bf16"):
+        pytest.skip("TensorRT is here, and examined it")
+    card = (precise / "README.md").read_text()
+    assert (
+        "\nExamined by nothing, since no engine that was there at export runs it: `model.bf16.onnx`.\n"
+        in card
+    )
+    candidates = find_candidates(load_bundle(precise))
+    assert "model.bf16.onnx" not in {candidate.path.name for candidate in candidates}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
@@ -66,10 +91,46 @@ def test_half_precision_is_of_the_layers_alone(precise):
         assert {types.get(name, TensorProto.FLOAT) for name in inputs} == {TensorProto.FLOAT}
 
 
-def test_local_response_norm_stays_float32_in_half_precision(tmp_path):
+def test_bfloat16_is_of_the_layers_alone(precise):
+    model = onnx.load(precise / "model.bf16.onnx")
+    assert model.opset_import[0].version == 22  # the first whose convolutions take it
+    onnx.checker.check_model(model, full_check=True)
+    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input)}
+    types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    found = {
+        kind: {types[name] for node in graph.node if node.op_type == kind for name in node.input if name}
+        for kind in ("Conv", "ConvTranspose", "ReduceMean", "Greater", "Sigmoid")
+    }
+    assert found["Conv"] == found["ConvTranspose"] == {TensorProto.BFLOAT16}
+    assert found["Greater"] == found["Sigmoid"] == {TensorProto.FLOAT}
+    assert found["ReduceMean"] <= {TensorProto.FLOAT, TensorProto.INT64}  # the second: which axes
+
+
+def test_the_bf16_graph_says_what_the_trained_model_says(exported, tmp_path):
+    model, _ = exported
+    write_onnx(model, tmp_path / "model.onnx", layers=torch.bfloat16)
+    pixels = np.random.default_rng(1).gamma(2, 150, (2, 1, 80, 65)).astype(np.float32)
+    mask, probability = ReferenceEvaluator(str(tmp_path / "model.onnx")).run(None, {"pixels": pixels})
+    trained = TorchEngine(model).run(pixels)
+    assert (mask.dtype, probability.dtype) == (np.uint8, np.float32)
+    assert mask.shape == probability.shape == (2, 80, 65)
+    np.testing.assert_array_equal(mask, probability > 0.5)
+    # bfloat16 has eight bits: about two decimal digits.
+    np.testing.assert_allclose(probability, trained.probability, atol=0.03)
+    assert dice(mask, trained.mask) > 0.98
+
+
+def test_no_bf16_is_written_into_a_repository_for_triton(precise):
+    names = {model.engine.precision for model in triton_models(load_bundle(precise))}
+    assert names == {"fp32", "fp16", "int8"}
+
+
+@pytest.mark.parametrize("layers", [torch.float16, torch.bfloat16])
+def test_local_response_norm_stays_float32_in_half_precision(tmp_path, layers):
     torch.manual_seed(0)
     model = build_model("fcn-alexnet", NetworkOptions(width=0.125, fc_channels=16, padding="same")).eval()
-    write_onnx(model, tmp_path / "model.onnx", layers=torch.float16)
+    write_onnx(model, tmp_path / "model.onnx", layers=layers)
     graph = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "model.onnx")).graph
     types = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
     lrn = [node for node in graph.node if node.op_type == "LRN"]
