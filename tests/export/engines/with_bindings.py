@@ -494,3 +494,9 @@ def test_a_plan_that_cannot_be_built_says_so(build):
 
 def test_the_modules_are_those_of_the_bindings():
     assert tensorrt.trt is tensorrt_build.trt is trt
+
+
+def test_the_numbers_of_the_drivers_attributes_are_cudas():
+    attributes = cudart.cudaDeviceAttr
+    assert attributes.cudaDevAttrComputeCapabilityMajor.value == gpu._CAPABILITY_MAJOR
+    assert attributes.cudaDevAttrComputeCapabilityMinor.value == gpu._CAPABILITY_MINOR
