@@ -28,8 +28,9 @@ demo: install  ## Train, export, serve and measure on phantoms, or on IMAGES and
 		$(if $(IMAGES),--images '$(IMAGES)') $(if $(CONTOURS),--contours '$(CONTOURS)') \
 		$(foreach patient,$(VALIDATE),--validate $(patient))
 
+# A process for each core, up to 4, with one thread each: two threads on a core that another wants are slower than one.
 test: install  ## Run the tests.
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: install  ## Check style.
 	$(BIN)/ruff check --no-cache .

@@ -240,7 +240,7 @@ def test_a_file_of_weights_takes_no_options_of_a_bundle(trained_run, tmp_path, o
     command_line = [command("lvseg-export"), trained_run, "--out", tmp_path / "net.caffemodel", *option]
     result = subprocess.run(command_line, capture_output=True, text=True, check=False)
     assert result.returncode == 2
-    assert "--precision and --triton are for a bundle" in result.stderr
+    assert "--cross-validation and --notes are for a bundle" in result.stderr
 
 
 @pytest.mark.parametrize(("out", "triton"), [("a", "a"), ("a/b", "a"), ("a", "a/b")])
