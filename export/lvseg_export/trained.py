@@ -1,6 +1,7 @@
 """The trained model in PyTorch, beside the engines of its bundle. Importing this imports torch."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ import torch
 from lvseg.errors import OptionError
 from lvseg.train.run import load_run
 from lvseg_export.bundle import Bundle
-from lvseg_export.engines.torch import TorchEngine
+from lvseg_export.engines.torch import Device, TorchEngine
 from lvseg_export.onnx import weights_version
 
 
@@ -30,16 +31,23 @@ def require_same_weights(run: Path, bundle: Bundle) -> None:
         )
 
 
-def load_torch(run: Path, *, threads: int | None, compiled: bool) -> TorchEngine:
+def torch_devices() -> Sequence[Device]:
+    """Return where PyTorch can run a model here."""
+    return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+
+
+def load_torch(run: Path, *, threads: int | None, compiled: bool, device: Device) -> TorchEngine:
     """Load a run's best model in PyTorch.
 
     Args:
         run: The run folder.
         threads: Threads for one run, of the whole process; by default the CPUs that it may use.
         compiled: Whether PyTorch shall compile it, which the first run of each shape waits for.
+        device: One of :func:`torch_devices`.
 
     Raises:
         RunError: If the folder is no run, or a broken one.
+        EngineError: If PyTorch finds no GPU and is asked for one.
     """
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
-    return TorchEngine(load_run(run).model, compiled=compiled)
+    return TorchEngine(load_run(run).model, compiled=compiled, device=device)

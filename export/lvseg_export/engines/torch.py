@@ -1,5 +1,7 @@
 """PyTorch, the reference: what training says, for export and benchmarks to compare with."""
 
+from typing import Literal, TypeAlias
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,22 +11,33 @@ from lvseg.models import SegmentationModel
 from lvseg_export.engines.base import Prediction, check_batch
 from lvseg_export.graph import ServedModel
 
+Device: TypeAlias = Literal["cpu", "cuda"]
+
 
 class TorchEngine:
-    """A trained model in PyTorch on the CPU, in float32. It runs a run's model, never a bundle.
+    """A trained model in PyTorch, in float32. It runs a run's model, never a bundle.
 
     Args:
-        model: The trained model.
+        model: The trained model; for a GPU it is moved there.
         compiled: Whether ``torch.compile`` shall make code of it, in the first run of each kind of shape.
+        device: ``"cpu"``, or ``"cuda"`` for PyTorch's first GPU.
+
+    Raises:
+        EngineError: If PyTorch finds no GPU and is asked for one.
     """
 
     version: str = torch.__version__
     file = ""
     precision = "fp32"
 
-    def __init__(self, model: SegmentationModel, *, compiled: bool = False) -> None:
-        served = ServedModel(model).eval()
-        self.name = "torch-compile-cpu" if compiled else "torch-cpu"
+    def __init__(self, model: SegmentationModel, *, compiled: bool = False, device: Device = "cpu") -> None:
+        if device == "cuda":
+            if not torch.cuda.is_available():
+                raise EngineError(f"PyTorch {self.version} finds no GPU; take the CPU")
+            torch.backends.cudnn.allow_tf32 = False  # of the whole process; else float32 would not be
+        served = ServedModel(model).eval().to(device)
+        self.name = f"torch-compile-{device}" if compiled else f"torch-{device}"
+        self._device = device
         self._model = torch.compile(served) if compiled else served
 
     @property
@@ -37,8 +50,8 @@ class TorchEngine:
         """Segment raw pixels (N, 1, H, W) that lie on the working grid."""
         check_batch(pixels)
         try:
-            mask, probability = self._model(torch.from_numpy(pixels))
+            mask, probability = self._model(torch.from_numpy(pixels).to(self._device))
         except RuntimeError as error:  # also the base of what compiling raises
             said = str(error).strip().splitlines() or [type(error).__name__]
             raise EngineError(f"PyTorch failed on a batch of shape {pixels.shape}: {said[0]}") from error
-        return Prediction(mask.numpy(), probability.numpy())
+        return Prediction(mask.cpu().numpy(), probability.cpu().numpy())

@@ -87,7 +87,7 @@ def _sources(bundle: Bundle, options: BenchOptions) -> list[Source]:
     sources = list(bundle_sources(bundle, options.runtime, options.precision, options.threads))
     if options.run:
         try:
-            from lvseg_export.trained import require_same_weights
+            from lvseg_export.trained import require_same_weights, torch_devices
         except ModuleNotFoundError as error:
             raise OptionError(
                 f"{error.name} is not installed; run: pip install 'lvseg[export]'",
@@ -95,9 +95,12 @@ def _sources(bundle: Bundle, options: BenchOptions) -> list[Source]:
                 field="--run",
             ) from error
         require_same_weights(options.run, bundle)
-        sources.append(run_source(options.run, compiled=False))
-        if options.torch_compile:
-            sources.append(run_source(options.run, compiled=True))
+        ways = (False, True) if options.torch_compile else (False,)
+        sources += [
+            run_source(options.run, compiled=compiled, device=device)
+            for device in torch_devices()
+            for compiled in ways
+        ]
     return sources
 
 

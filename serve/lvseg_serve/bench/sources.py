@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lvseg_export.bundle import Bundle, load_bundle
 from lvseg_export.choice import AUTO, Candidate, choose_engine, find_candidates
 from lvseg_export.engines.base import Engine
+
+if TYPE_CHECKING:  # which imports torch
+    from lvseg_export.engines.torch import Device
 
 ALL = "all"
 """Of engines: each that the machine and the bundle allow, not the fastest alone."""
@@ -48,26 +52,29 @@ def bundle_sources(bundle: Bundle, runtime: str, precision: str, threads: int | 
     return [_of_candidate(bundle, candidate) for candidate in candidates]
 
 
-def run_source(run: Path, *, compiled: bool) -> Source:
+def run_source(run: Path, *, compiled: bool, device: "Device") -> Source:
     """Return a run's model in PyTorch.
 
     Args:
         run: The run folder.
         compiled: Whether PyTorch shall compile it first.
+        device: Where it runs.
     """
     return Source(
         name="torch.compile" if compiled else "torch",
         precision="fp32",
         library="torch._dynamo" if compiled else "torch",
-        load=partial(_load_run, run, compiled=compiled),
-        words=("run", str(run), "compiled" if compiled else "as it is"),
+        load=partial(_load_run, run, compiled=compiled, device=device),
+        words=("run", str(run), "compiled" if compiled else "as it is", device),
     )
 
 
 def find_source(words: Sequence[str]) -> Source:
     """Return the source of which another process knows the words."""
     if words[0] == "run":
-        return run_source(Path(words[1]), compiled=words[2] == "compiled")
+        return run_source(
+            Path(words[1]), compiled=words[2] == "compiled", device="cuda" if words[3] == "cuda" else "cpu"
+        )
     _, folder, runtime, precision = words
     bundle = load_bundle(Path(folder))
     return _of_candidate(bundle, find_candidates(bundle, runtime, precision)[0])
@@ -83,7 +90,7 @@ def _of_candidate(bundle: Bundle, candidate: Candidate) -> Source:
     )
 
 
-def _load_run(run: Path, threads: int | None, *, compiled: bool) -> Engine:
+def _load_run(run: Path, threads: int | None, *, compiled: bool, device: "Device") -> Engine:
     from lvseg_export.trained import load_torch
 
-    return load_torch(run, threads=threads, compiled=compiled)
+    return load_torch(run, threads=threads, compiled=compiled, device=device)

@@ -34,3 +34,18 @@ def test_what_pytorch_cannot_compile_is_an_engine_error_of_one_line(model, monke
     with pytest.raises(EngineError) as caught:
         TorchEngine(model, compiled=True).run(PIXELS)
     assert str(caught.value) == "PyTorch failed on a batch of shape (2, 1, 48, 40): no C++ compiler"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told(model):
+    with pytest.raises(EngineError, match="finds no GPU; take the CPU"):
+        TorchEngine(model, device="cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no GPU")
+def test_the_gpu_says_what_the_cpu_says(model):
+    expected = TorchEngine(model).run(PIXELS)
+    found = TorchEngine(model, device="cuda").run(PIXELS)
+    assert np.count_nonzero(found.mask != expected.mask) <= 1e-4 * expected.mask.size
+    np.testing.assert_allclose(found.probability, expected.probability, atol=1e-4)

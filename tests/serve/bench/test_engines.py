@@ -91,11 +91,12 @@ def test_each_engine_is_measured_with_each_batch(loaded, stacks):
 
 
 def test_a_source_is_found_again_by_its_words(loaded, trained_run, stacks):
-    sources = [*bundle_sources(loaded, ALL, AUTO, 1), run_source(trained_run, compiled=False)]
+    sources = [*bundle_sources(loaded, ALL, AUTO, 1), run_source(trained_run, compiled=False, device="cpu")]
     for source in sources:
         found = find_source(source.words)
         assert (found.name, found.precision, found.words) == (source.name, source.precision, source.words)
-    assert find_source(run_source(trained_run, compiled=True).words).name == "torch.compile"
+    compiled = run_source(trained_run, compiled=True, device="cpu")
+    assert find_source(compiled.words).name == "torch.compile"
     engines, failures = load_engines(sources, stacks, loaded, 1)
     assert failures == []
     assert [one.engine.name for one in engines][:: len(engines) - 1] == ["onnxruntime-cpu", "torch-cpu"]
