@@ -12,6 +12,7 @@ LvsegError
 |   +-- BundleError
 +-- OperationError      it failed at run time: a port, a server, an engine (exit code 1)
     +-- EngineError
+    +-- OverloadError
     +-- ServerError
 """
 
@@ -92,6 +93,19 @@ class EngineError(OperationError):
     """An engine could not be loaded or failed while running."""
 
 
+class OverloadError(OperationError):
+    """A slice was not taken because too many wait already.
+
+    Args:
+        message: One line for a person.
+        retry_after_s: Seconds after which there will be room, as far as can be told.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class ServerError(OperationError):
     """A server could not be started or reached, or answered with an error.
 
@@ -99,9 +113,13 @@ class ServerError(OperationError):
         message: One line for a person.
         code: The name of the gRPC status code, such as ``"UNAVAILABLE"``; empty before any call was made.
         reason: The server's stable reason, such as ``"NOT_DICOM"``; may be empty.
+        retry_after_s: Seconds after which the server asks to be called again; ``None`` if it does not.
     """
 
-    def __init__(self, message: str, *, code: str = "", reason: str = "") -> None:
+    def __init__(
+        self, message: str, *, code: str = "", reason: str = "", retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
+        self.retry_after_s = retry_after_s

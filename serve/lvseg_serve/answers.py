@@ -85,6 +85,8 @@ class Limits:
     """Rows of a slice, and columns alike."""
     max_working_pixels: int
     """Rows x columns of a slice after resampling to the model's pixel spacing."""
+    max_pending: int
+    """Slices that are taken and not answered yet, over all callers."""
 
 
 @dataclass(frozen=True, kw_only=True)

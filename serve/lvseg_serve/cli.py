@@ -38,6 +38,13 @@ from lvseg_serve.segmenter import Segmenter
     show_default=True,
     help="Largest message that is accepted, in MiB.",
 )
+@click.option(
+    "--max-pending",
+    type=click.IntRange(min=1),
+    default=defaults.MAX_PENDING,
+    show_default=True,
+    help="Slices that are taken before the first of them is answered; a further one is told to come again.",
+)
 def main(
     bundle: Path | None,
     listen: str,
@@ -45,6 +52,7 @@ def main(
     precision: str,
     threads: int | None,
     max_message_mib: int,
+    max_pending: int,
     **plan: Any,
 ) -> None:
     """Serve the model of BUNDLE, a folder that lvseg-export wrote, over gRPC; by default the one that comes with lvseg.
@@ -63,8 +71,10 @@ def main(
     if choice.why:
         notice(f"fastest here is {choice.why}")
     engine = choice.engine
-    info = server_info(checked, engine, max_message_bytes=max_message_mib * 2**20)
-    segmenter = Segmenter(engine, model=info.model, working_spacing_mm=info.working_spacing_mm)
+    info = server_info(checked, engine, max_message_bytes=max_message_mib * 2**20, max_pending=max_pending)
+    segmenter = Segmenter(
+        engine, model=info.model, working_spacing_mm=info.working_spacing_mm, max_pending=max_pending
+    )
     asyncio.run(_serve_until_signalled(segmenter, info, listen))
 
 

@@ -3,5 +3,7 @@
 ADDRESS = "127.0.0.1:50051"
 MAX_MESSAGE_MIB = 32
 """Size of one message: an uncompressed cine of 255 frames of 256 x 256 pixels fits."""
+MAX_PENDING = 64
+"""Slices that a server takes before it answers the first of them; a further one is told to come again."""
 TIMEOUT_S = 30.0
 """How long a client waits for one answer."""

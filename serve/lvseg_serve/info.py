@@ -25,7 +25,7 @@ def model_identity(bundle: Bundle, engine: Engine) -> ModelIdentity:
     )
 
 
-def server_info(bundle: Bundle, engine: Engine, *, max_message_bytes: int) -> ServerInfo:
+def server_info(bundle: Bundle, engine: Engine, *, max_message_bytes: int, max_pending: int) -> ServerInfo:
     """Return what a server that runs ``engine`` with a file of ``bundle`` says of itself."""
     manifest = bundle.manifest
     return ServerInfo(
@@ -37,7 +37,10 @@ def server_info(bundle: Bundle, engine: Engine, *, max_message_bytes: int) -> Se
         training=manifest.training,
         threads=engine.threads,
         limits=Limits(
-            max_message_bytes=max_message_bytes, max_side=LARGEST_SIDE, max_working_pixels=MAX_WORKING_PIXELS
+            max_message_bytes=max_message_bytes,
+            max_side=LARGEST_SIDE,
+            max_working_pixels=MAX_WORKING_PIXELS,
+            max_pending=max_pending,
         ),
         versions={"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
     )

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import NamedTuple, TypeVar
@@ -13,14 +14,17 @@ from numpy.typing import NDArray
 
 from lvseg.contour import mask_area_mm2, mask_to_contour, parse_contour
 from lvseg.dicom import Slice, read_slice
-from lvseg.errors import DicomError, EngineError
+from lvseg.errors import DicomError, EngineError, OverloadError
 from lvseg.metrics import Agreement, compare
 from lvseg.resample import mask_from_working, to_working, working_shape
 from lvseg_export.engines.base import Engine
+from lvseg_serve import defaults
 from lvseg_serve.answers import ALL_OUTPUTS, ModelIdentity, Output, Segmentation, StageTimings
 
 MAX_WORKING_PIXELS = 1024 * 1024
 """Largest working grid: a wrong pixel spacing of a few metres would else ask for all the memory there is."""
+
+_SHORTEST_RETRY_S = 0.1
 
 _Result = TypeVar("_Result")
 
@@ -62,10 +66,21 @@ class Segmenter:
         engine: Runs the model.
         model: What the engine runs, for the answers.
         working_spacing_mm: Pixel spacing that the model was trained at.
+        max_pending: Slices that may be under way; a further one is refused at once.
     """
 
-    def __init__(self, engine: Engine, *, model: ModelIdentity, working_spacing_mm: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        model: ModelIdentity,
+        working_spacing_mm: float,
+        max_pending: int = defaults.MAX_PENDING,
+    ) -> None:
         self._engine = engine
+        self._max_pending = max_pending
+        self._pending = 0
+        self._engine_s = 0.0
         self._model = model
         self._working_spacing_mm = working_spacing_mm
         self._workers = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="lvseg-worker")
@@ -77,19 +92,38 @@ class Segmenter:
         A caller that gives up takes its slice out of the queue; one already in the engine is finished.
 
         Raises:
+            OverloadError: If too many slices are under way.
             DicomError: If the object cannot be read as a slice, or its working grid would be too large.
             ContourError: If the contour is malformed or does not fit the slice.
             EngineError: If the engine fails.
         """
         started = perf_counter()
-        prepared = await _run(self._workers, lambda: self._prepare(request))
-        inferred = await _run(self._engine_thread, lambda: self._infer(prepared.pixels))
-        return await _run(self._workers, lambda: self._finish(request, prepared, inferred, started))
+        with self._place():
+            prepared = await _run(self._workers, lambda: self._prepare(request))
+            inferred = await _run(self._engine_thread, lambda: self._infer(prepared.pixels))
+            return await _run(self._workers, lambda: self._finish(request, prepared, inferred, started))
 
     def close(self) -> None:
         """Finish the work that has begun, drop the rest and end the threads."""
         self._workers.shutdown(cancel_futures=True)
         self._engine_thread.shutdown(cancel_futures=True)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Take one of the places, in the event loop's thread."""
+        if self._pending >= self._max_pending:
+            retry_after_s = max(
+                _SHORTEST_RETRY_S, self._engine_s * self._pending / 2
+            )  # half of them are done then
+            raise OverloadError(
+                f"{self._pending} slices are under way, the most that are taken; try again in {retry_after_s:.1f} s",
+                retry_after_s=retry_after_s,
+            )
+        self._pending += 1
+        try:
+            yield
+        finally:
+            self._pending -= 1
 
     def _prepare(self, request: SliceRequest) -> _Prepared:
         watch = _Stopwatch()
@@ -115,7 +149,9 @@ class Segmenter:
             raise EngineError(
                 f"the engine answered with shape {probability.shape}, expected {(1, *pixels.shape)}"
             )
-        return _Inferred(probability[0], watch.lap_ms())
+        inference_ms = watch.lap_ms()
+        self._engine_s = inference_ms / 1e3
+        return _Inferred(probability[0], inference_ms)
 
     def _finish(
         self, request: SliceRequest, prepared: _Prepared, inferred: _Inferred, started: float

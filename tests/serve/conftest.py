@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -167,29 +169,33 @@ def info(model: ModelIdentity) -> ServerInfo:
         working_spacing_mm=WORKING_SPACING_MM,
         training={"patients": ["SC-HF-I-1"], "dice": 0.5, "options": {"epochs": 3}},
         threads=1,
-        limits=Limits(max_message_bytes=2**20, max_side=4096, max_working_pixels=MAX_WORKING_PIXELS),
+        limits=Limits(
+            max_message_bytes=2**20, max_side=4096, max_working_pixels=MAX_WORKING_PIXELS, max_pending=64
+        ),
         versions={"lvseg": "0.1"},
     )
 
 
 @pytest.fixture
-def make_segmenter(model: ModelIdentity) -> Callable[[Engine], Segmenter]:
-    return lambda engine: Segmenter(engine, model=model, working_spacing_mm=WORKING_SPACING_MM)
+def make_segmenter(model: ModelIdentity) -> Callable[..., Segmenter]:
+    return partial(Segmenter, model=model, working_spacing_mm=WORKING_SPACING_MM)
 
 
 @pytest.fixture
 def serving(
-    info: ServerInfo, make_segmenter: Callable[[Engine], Segmenter]
-) -> Callable[[Engine], AbstractContextManager[str]]:
+    info: ServerInfo, make_segmenter: Callable[..., Segmenter]
+) -> Callable[..., AbstractContextManager[str]]:
     """Run a server in a thread of its own, for tests that call it from ordinary code; gives its address."""
 
     @contextmanager
-    def serving(engine: Engine) -> Iterator[str]:
+    def serving(engine: Engine, **options: Any) -> Iterator[str]:
         ready: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
         async def serve() -> None:
             stop = asyncio.Event()
-            async with running_server(make_segmenter(engine), info, listen="127.0.0.1:0") as address:
+            async with running_server(
+                make_segmenter(engine, **options), info, listen="127.0.0.1:0"
+            ) as address:
                 ready.set_result((address, asyncio.get_running_loop(), stop))
                 await stop.wait()
 

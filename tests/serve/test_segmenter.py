@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage.transform import resize
 
-from lvseg.errors import ContourError, DicomError, EngineError
+from lvseg.errors import ContourError, DicomError, EngineError, OverloadError
 from lvseg_serve.answers import ModelIdentity, Output
 from lvseg_serve.segmenter import Segmenter, SliceRequest
 
@@ -178,6 +178,38 @@ async def test_a_caller_that_leaves_the_queue_never_reaches_the_engine(
     assert (await first).area_mm2 == 900.0
     segmenter.close()
     assert len(gated_engine.shapes) == 1
+
+
+async def test_one_slice_too_many_is_refused_at_once_and_taken_when_there_is_room(
+    make_segmenter, gated_engine, dicom: bytes
+) -> None:
+    segmenter = make_segmenter(gated_engine, max_pending=1)
+    first = asyncio.create_task(segmenter.segment(SliceRequest(dicom=dicom)))
+    while not gated_engine.entered.is_set():
+        await asyncio.sleep(0)
+    with pytest.raises(OverloadError, match="1 slices are under way, the most that are taken") as refused:
+        await segmenter.segment(SliceRequest(dicom=dicom))
+    assert refused.value.retry_after_s > 0
+    gated_engine.gate.set()
+    await first
+    assert (await segmenter.segment(SliceRequest(dicom=dicom))).area_mm2 == 900.0
+    segmenter.close()
+    assert len(gated_engine.shapes) == 2
+
+
+@pytest.mark.parametrize("broken", [b"no DICOM", None])
+async def test_a_place_is_free_again_after_a_failure_and_after_a_caller_that_leaves(
+    make_segmenter, engine, dicom: bytes, broken: bytes | None
+) -> None:
+    segmenter = make_segmenter(engine, max_pending=1)
+    doomed = asyncio.create_task(segmenter.segment(SliceRequest(dicom=broken or dicom)))
+    if broken is None:
+        await asyncio.sleep(0)
+        doomed.cancel()
+    with pytest.raises(asyncio.CancelledError if broken is None else DicomError):
+        await doomed
+    assert (await segmenter.segment(SliceRequest(dicom=dicom))).area_mm2 == 900.0
+    segmenter.close()
 
 
 async def test_an_engine_that_answers_in_another_shape_is_an_engine_error(

@@ -11,8 +11,9 @@ Conventions of every message here:
 
 Errors are gRPC status codes with google.rpc details. Bad input is INVALID_ARGUMENT with an ErrorInfo
 (domain "lvseg", a stable reason such as "NOT_DICOM") and, where one field is at fault, a BadRequest with that
-field and what was expected of it. A failure of the server is INTERNAL with an ErrorInfo whose metadata holds
-the "reference" under which the server logged it.
+field and what was expected of it. Too many slices at a time are RESOURCE_EXHAUSTED with the reason "OVERLOAD" and
+a RetryInfo that says when to come again. A failure of the server is INTERNAL with an ErrorInfo whose metadata
+holds the "reference" under which the server logged it.
 """
 
 from collections import abc as _abc
@@ -535,22 +536,26 @@ class Limits(_message.Message):
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
     MAX_SIDE_FIELD_NUMBER: _builtins.int
     MAX_WORKING_PIXELS_FIELD_NUMBER: _builtins.int
+    MAX_PENDING_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """Size of one message, in bytes."""
     max_side: _builtins.int
     """Rows of a slice, and columns alike, in pixels."""
     max_working_pixels: _builtins.int
     """Rows x columns of a slice after resampling to the model's pixel spacing, in pixels."""
+    max_pending: _builtins.int
+    """Slices that are taken and not answered yet, over all callers."""
     def __init__(
         self,
         *,
         max_message_bytes: _builtins.int = ...,
         max_side: _builtins.int = ...,
         max_working_pixels: _builtins.int = ...,
+        max_pending: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_message_bytes", b"max_message_bytes", "max_side", b"max_side", "max_working_pixels", b"max_working_pixels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_message_bytes", b"max_message_bytes", "max_pending", b"max_pending", "max_side", b"max_side", "max_working_pixels", b"max_working_pixels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

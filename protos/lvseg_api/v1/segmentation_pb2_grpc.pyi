@@ -11,8 +11,9 @@ Conventions of every message here:
 
 Errors are gRPC status codes with google.rpc details. Bad input is INVALID_ARGUMENT with an ErrorInfo
 (domain "lvseg", a stable reason such as "NOT_DICOM") and, where one field is at fault, a BadRequest with that
-field and what was expected of it. A failure of the server is INTERNAL with an ErrorInfo whose metadata holds
-the "reference" under which the server logged it.
+field and what was expected of it. Too many slices at a time are RESOURCE_EXHAUSTED with the reason "OVERLOAD" and
+a RetryInfo that says when to come again. A failure of the server is INTERNAL with an ErrorInfo whose metadata
+holds the "reference" under which the server logged it.
 """
 
 from collections import abc as _abc

@@ -70,7 +70,8 @@ def measure_under(pressure: Pressure, address: str, subject: Subject, dicom: byt
     """Load a server, which must be warm, and return what became of the slices."""
 
     async def run() -> Result:
-        async with AsyncClient(address) as client:
+        # A refusal is to be counted, not to be waited for.
+        async with AsyncClient(address, retry=False) as client:
             if pressure.rate is None:
                 load = await closed_loop(client, dicom, callers=pressure.callers, seconds=pressure.seconds)
             else:

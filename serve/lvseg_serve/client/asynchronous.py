@@ -1,5 +1,6 @@
 """The client for asyncio."""
 
+import asyncio
 from collections.abc import Collection
 from types import TracebackType
 from typing import Self
@@ -7,6 +8,7 @@ from typing import Self
 import grpc
 from numpy.typing import ArrayLike
 
+from lvseg.errors import ServerError
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from lvseg_serve import defaults
@@ -14,6 +16,7 @@ from lvseg_serve.answers import ALL_OUTPUTS, Output, Segmentation, ServerInfo
 from lvseg_serve.client.channel import channel_options
 from lvseg_serve.client.converters import from_segment_response, from_server_info_response, to_message
 from lvseg_serve.client.errors import typed_errors
+from lvseg_serve.client.patience import Patience
 
 
 class AsyncClient:
@@ -28,9 +31,11 @@ class AsyncClient:
         *,
         timeout_s: float = defaults.TIMEOUT_S,
         max_message_mib: int = defaults.MAX_MESSAGE_MIB,
+        retry: bool = True,
     ) -> None:
         self._address = address
         self._timeout_s = timeout_s
+        self._retry = retry
         self._channel = grpc.aio.insecure_channel(address, options=channel_options(max_message_mib))
         self._stub = SegmentationServiceStub(self._channel)
 
@@ -45,9 +50,15 @@ class AsyncClient:
     ) -> Segmentation:
         """Segment one slice; arguments and errors are those of :meth:`Client.segment`."""
         message = to_message(dicom, contour, frame, pixel_spacing, outputs)
-        with typed_errors(self._address, self._timeout_s):
-            answer = await self._stub.Segment(message, timeout=self._timeout_s)
-        return from_segment_response(answer)
+        patience = Patience(self._timeout_s, retry=self._retry)
+        while True:
+            try:
+                with typed_errors(self._address, self._timeout_s):
+                    answer = await self._stub.Segment(message, timeout=patience.left_s)
+                return from_segment_response(answer)
+            except ServerError as error:
+                wait_s = patience.wait_s(error)
+            await asyncio.sleep(wait_s)
 
     async def server_info(self) -> ServerInfo:
         """Ask the server what it runs and accepts; errors are those of :meth:`Client.server_info`."""

@@ -95,6 +95,7 @@ def from_server_info_response(message: pb.GetServerInfoResponse) -> ServerInfo:
             max_message_bytes=message.limits.max_message_bytes,
             max_side=message.limits.max_side,
             max_working_pixels=message.limits.max_working_pixels,
+            max_pending=message.limits.max_pending,
         ),
         versions=dict(message.versions),
     )

@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2, status_pb2
 from lvseg.errors import InputError, LvsegError, ServerError
 
 _DETAILS_KEY = "grpc-status-details-bin"
+_OVERLOAD = "OVERLOAD"
 
 
 @contextmanager
@@ -35,10 +36,12 @@ def _typed(
     code: grpc.StatusCode, details: str, rich: status_pb2.Status | None, address: str, timeout_s: float
 ) -> LvsegError:
     info = error_details_pb2.ErrorInfo()
+    retry = error_details_pb2.RetryInfo()
     request = error_details_pb2.BadRequest()
     for detail in rich.details if rich is not None else ():
         detail.Unpack(info)
         detail.Unpack(request)
+        detail.Unpack(retry)
     if code is grpc.StatusCode.INVALID_ARGUMENT and info.reason:
         violations = request.field_violations or [error_details_pb2.BadRequest.FieldViolation()]
         return InputError(
@@ -48,11 +51,14 @@ def _typed(
         message = f"no server at {address} answers; check the address, or start one with lvseg-serve"
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
         message = f"the server at {address} gave no answer within {timeout_s:g} s; allow it more time"
+    elif info.reason == _OVERLOAD:
+        message = f"the server at {address} is busy: {details}"
     elif code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         message = f"the server at {address} or this client (--max-message-mib) refused the message: {details}"
     else:
         message = f"the server at {address} answered {code.name}: {details}"
-    return ServerError(message, code=code.name, reason=info.reason)
+    retry_after_s = retry.retry_delay.ToNanoseconds() / 1e9 or None
+    return ServerError(message, code=code.name, reason=info.reason, retry_after_s=retry_after_s)
 
 
 def _rich_status(metadata: Iterable[Any]) -> status_pb2.Status | None:

@@ -1,12 +1,14 @@
 """The client for ordinary code."""
 
 from collections.abc import Collection
+from time import sleep
 from types import TracebackType
 from typing import Self
 
 import grpc
 from numpy.typing import ArrayLike
 
+from lvseg.errors import ServerError
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from lvseg_serve import defaults
@@ -14,6 +16,7 @@ from lvseg_serve.answers import ALL_OUTPUTS, Output, Segmentation, ServerInfo
 from lvseg_serve.client.channel import channel_options
 from lvseg_serve.client.converters import from_segment_response, from_server_info_response, to_message
 from lvseg_serve.client.errors import typed_errors
+from lvseg_serve.client.patience import Patience
 
 
 class Client:
@@ -23,6 +26,8 @@ class Client:
         address: ``HOST:PORT`` of the server. The connection is made with the first call.
         timeout_s: Seconds to wait for each answer.
         max_message_mib: Largest message to send or take, in MiB; the server has a limit of its own.
+        retry: Whether a slice that a busy server does not take is sent again when the server says, within
+            ``timeout_s``.
     """
 
     def __init__(
@@ -31,9 +36,11 @@ class Client:
         *,
         timeout_s: float = defaults.TIMEOUT_S,
         max_message_mib: int = defaults.MAX_MESSAGE_MIB,
+        retry: bool = True,
     ) -> None:
         self._address = address
         self._timeout_s = timeout_s
+        self._retry = retry
         self._channel = grpc.insecure_channel(address, options=channel_options(max_message_mib))
         self._stub = SegmentationServiceStub(self._channel)
 
@@ -62,9 +69,15 @@ class Client:
             ValueError: If the arguments make no message.
         """
         message = to_message(dicom, contour, frame, pixel_spacing, outputs)
-        with typed_errors(self._address, self._timeout_s):
-            answer = self._stub.Segment(message, timeout=self._timeout_s)
-        return from_segment_response(answer)
+        patience = Patience(self._timeout_s, retry=self._retry)
+        while True:
+            try:
+                with typed_errors(self._address, self._timeout_s):
+                    answer = self._stub.Segment(message, timeout=patience.left_s)
+                return from_segment_response(answer)
+            except ServerError as error:
+                wait_s = patience.wait_s(error)
+            sleep(wait_s)
 
     def server_info(self) -> ServerInfo:
         """Ask the server what it runs and accepts.

@@ -98,6 +98,7 @@ def to_server_info_response(info: ServerInfo) -> pb.GetServerInfoResponse:
             max_message_bytes=info.limits.max_message_bytes,
             max_side=info.limits.max_side,
             max_working_pixels=info.limits.max_working_pixels,
+            max_pending=info.limits.max_pending,
         ),
         versions=info.versions,
     )

@@ -28,12 +28,15 @@ from lvseg.errors import (
     LvsegError,
     OperationError,
     OptionError,
+    OverloadError,
     RunError,
     ServerError,
     WeightsError,
 )
 
 DOMAIN = "lvseg"
+OVERLOAD = "OVERLOAD"
+"""Reason of a refusal that tells when to come again."""
 
 STATUS: dict[type[LvsegError], grpc.StatusCode] = {
     InputError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -47,6 +50,7 @@ STATUS: dict[type[LvsegError], grpc.StatusCode] = {
     RunError: grpc.StatusCode.INTERNAL,
     WeightsError: grpc.StatusCode.INTERNAL,
     OperationError: grpc.StatusCode.INTERNAL,
+    OverloadError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     EngineError: grpc.StatusCode.INTERNAL,
     ServerError: grpc.StatusCode.INTERNAL,
 }
@@ -70,6 +74,8 @@ def to_status(error: Exception) -> status_pb2.Status:
     """Return the status of an error; one that the caller cannot mend is logged here, in full."""
     if isinstance(error, InputError) and STATUS.get(type(error)) is grpc.StatusCode.INVALID_ARGUMENT:
         return _invalid_argument(error)
+    if isinstance(error, OverloadError):
+        return _overload(error)
     reference = uuid.uuid4().hex[:12]
     _logger.error("internal error %s: %s", reference, describe(error))
     return _status(
@@ -87,6 +93,13 @@ def _invalid_argument(error: InputError) -> status_pb2.Status:
         )
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     return _status(grpc.StatusCode.INVALID_ARGUMENT, _cut(str(error)), *details)
+
+
+def _overload(error: OverloadError) -> status_pb2.Status:
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.FromNanoseconds(round(error.retry_after_s * 1e9))
+    info = error_details_pb2.ErrorInfo(reason=OVERLOAD, domain=DOMAIN)
+    return _status(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error), info, retry)
 
 
 def _status(code: grpc.StatusCode, message: str, *details: Message) -> status_pb2.Status:

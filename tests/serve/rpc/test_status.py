@@ -6,7 +6,7 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from lvseg import errors
-from lvseg.errors import DicomError, EngineError, InputError, LvsegError
+from lvseg.errors import DicomError, EngineError, InputError, LvsegError, OverloadError
 from lvseg_serve.rpc.status import STATUS, describe, to_status
 
 OUR_ERRORS = {
@@ -43,6 +43,13 @@ def test_bad_input_goes_back_with_reason_field_and_expectation() -> None:
     assert _detail(status, error_details_pb2.BadRequest) == error_details_pb2.BadRequest(
         field_violations=[{"field": "PixelSpacing", "description": "above 0 mm"}]
     )
+
+
+def test_an_overload_says_when_to_come_again() -> None:
+    status = to_status(OverloadError("64 slices are under way", retry_after_s=1.25))
+    assert (status.code, status.message) == (code_pb2.RESOURCE_EXHAUSTED, "64 slices are under way")
+    assert _detail(status, error_details_pb2.RetryInfo).retry_delay.ToMilliseconds() == 1250
+    assert _detail(status, error_details_pb2.ErrorInfo).reason == "OVERLOAD"
 
 
 def test_bad_input_without_a_field_has_no_field_violation() -> None:
