@@ -41,8 +41,8 @@ def _save(checkpoint: dict[str, Any], stream: IO[bytes]) -> None:
     try:
         torch.save(checkpoint, stream)
     except RuntimeError as error:
-        # What the stream raised, torch hides behind an error of its own about its archive.
-        if isinstance(error.__context__, OSError):
+        # What the stream raised, or was interrupted by, torch hides behind an error of its own about its archive.
+        if isinstance(error.__context__, (OSError, KeyboardInterrupt)):
             raise error.__context__ from error
         raise
 
