@@ -45,7 +45,7 @@ Against PyTorch in float32, on the working grid; the Dice with labels on the sli
 
 {to_markdown(results)}
 
-{_limits()}
+{_limits()}{_ranges(manifest)}
 {_not_examined(manifest)}`{PARITY}` holds these figures and more.
 `{REFERENCE}` holds the phantom slices and PyTorch's answers, to which an engine is held when it is loaded.
 
@@ -91,6 +91,13 @@ def _not_examined(manifest: Manifest) -> str:
     if not files:
         return ""
     return f"Examined by nothing, since no engine that was there at export runs it: {', '.join(files)}.\n"
+
+
+def _ranges(manifest: Manifest) -> str:
+    int8 = any(file.precision == "int8" for file in manifest.engines)
+    if not (int8 and manifest.training["options"]["leave_none_out"]):
+        return ""
+    return "\nint8 took its ranges from slices of the training, and the labelled slices here are those of the training."
 
 
 def _limits() -> str:

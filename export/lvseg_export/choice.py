@@ -96,7 +96,7 @@ class Runtime:
         """
         try:
             return self.engine(path, precision, threads, plans or PlanOptions())
-        except (ImportError, OSError) as error:
+        except (ImportError, OSError, RuntimeError) as error:
             raise self._broken(error) from error
 
     def _broken(self, error: Exception) -> EngineError:

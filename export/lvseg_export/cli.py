@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lvseg.cli import Command, console
+from lvseg.cli import Command, console, notice
 from lvseg.errors import OptionError
 from lvseg.folders import check_free, new_folder
 from lvseg.models import NetworkOptions
@@ -126,11 +126,16 @@ def main(
     if triton:
         check_free(triton, signature=SIGNATURE, overwrite=overwrite, option="--triton")
     trained = load_run(run)
-    cross_validation = read_cross_validation(crossed, trained.record.options) if crossed else None
+    cross_validation = read_cross_validation(crossed, trained.record) if crossed else None
     checked_on = (
         labelled_images(trained, images, contours) if images and contours else validation_images(trained)
     )
     calibration = calibration_slices(trained, calibrate) if "int8" in precisions else []
+    if calibration and not calibrate and trained.record.options.leave_none_out:
+        notice(
+            "the run left no slice out: int8 takes its ranges from some of those that it is checked on; name others "
+            "with --calibrate"
+        )
     with (
         console.status("exporting, and comparing with the trained model"),
         new_folder(out, signature=MANIFEST, overwrite=overwrite) as folder,

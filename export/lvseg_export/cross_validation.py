@@ -8,12 +8,20 @@ from typing import Any
 
 from lvseg.errors import OptionError, RunError
 from lvseg.evaluation.folder import EVALUATION_FILE
-from lvseg.train.options import TrainOptions
+from lvseg.train.options import RunRecord, TrainOptions
 from lvseg.train.series import SERIES_FILE, Series
 
 # Which slices are left out, where they lie and what computes: not what the recipe is.
 _BESIDE_THE_RECIPE = frozenset(
-    {"images", "contours", "validate", "validation_percent", "leave_none_out", "validation_interval"}
+    {
+        "summary",
+        "images",
+        "contours",
+        "validate",
+        "validation_percent",
+        "leave_none_out",
+        "validation_interval",
+    }
     | {"snapshot_interval", "early_stopping", "strict", "seed", "devices", "nodes", "compile", "workers"}
 )
 
@@ -32,16 +40,17 @@ class CrossValidation:
     good_percent: float
 
 
-def read_cross_validation(folder: Path, options: TrainOptions) -> CrossValidation:
+def read_cross_validation(folder: Path, record: RunRecord) -> CrossValidation:
     """Read the figures of a finished ``lvseg-train --cross-validate``.
 
     Args:
         folder: What it wrote.
-        options: Of the run to be exported; the trainings of the series have to differ by what they leave out alone.
+        record: Of the run to be exported: the trainings of the series have to differ from it by what they leave out
+            alone, and to have left out each of its slices once.
 
     Raises:
         RunError: If the folder is not a cross-validation, or not a finished one.
-        OptionError: If its trainings were others than the run's.
+        OptionError: If its trainings, or its slices, were others than the run's.
     """
     path = folder / EVALUATION_FILE
     series = Series.read(folder) if (folder / SERIES_FILE).is_file() else None
@@ -52,7 +61,7 @@ def read_cross_validation(folder: Path, options: TrainOptions) -> CrossValidatio
             reason="NO_CROSS_VALIDATION",
             field="--cross-validation",
         )
-    recipe = _recipe(options)
+    recipe = _recipe(record.options)
     for name, one in series.runs.items():
         differing = [field for field, value in _recipe(one).items() if recipe[field] != value]
         if differing:
@@ -63,6 +72,15 @@ def read_cross_validation(folder: Path, options: TrainOptions) -> CrossValidatio
                 reason="OTHER_RECIPE",
                 field="--cross-validation",
             )
+    left_out = [name for one in series.runs for name in RunRecord.read(folder / one).validation]
+    differing_slices = set(left_out) ^ {*record.training, *record.validation}
+    if differing_slices:
+        raise OptionError(
+            f"{folder} left out other slices than the run was made of ({len(differing_slices)} differ): its figures "
+            "say nothing of this model; cross-validate on the run's data",
+            reason="OTHER_DATA",
+            field="--cross-validation",
+        )
     return _parse(path)
 
 

@@ -26,7 +26,8 @@ from lvseg.train.once import train_or_go_on
 from lvseg.train.options import OPTIONS_FILE, RunRecord, TrainOptions
 from lvseg.train.processes import check_machine, join_processes, one_voice, only_first
 from lvseg.train.recipes import RECIPES
-from lvseg.train.series import SERIES_FILE, Series, leave_one_out, run_series, sweep
+from lvseg.train.series import SERIES_FILE, Series, leave_one_out, sweep
+from lvseg.train.series_run import run_series
 from lvseg.train.start import check_start
 from lvseg.train.training import load_images, split_images
 
@@ -147,6 +148,13 @@ def _start(
         values["batch_size"] = sizes[0]
     chosen = resolve(values, recipe=recipe, like=RunRecord.read(like).options if like else None)
     several = len(rates) > 1 or len(sizes) > 1
+    if several and chosen.leave_none_out:
+        raise OptionError(
+            "several rates or batch sizes are to be compared, and --leave-none-out keeps no slice to compare them "
+            "on; compare them with --validate first",
+            reason="INVALID_OPTION",
+            field="--leave-none-out",
+        )
     if cross_validate:
         _refuse_beside_cross_validate(values, several=several)
     series = None

@@ -281,8 +281,11 @@ def _choose_split(changed: dict[str, Any], base: Recipe) -> None:
         )
     if given:
         changed.update({name: none for name, none in ways.items() if name not in changed})
-    if changed.get("leave_none_out", getattr(base, "leave_none_out", False)):
+    left_none_out = getattr(base, "leave_none_out", False)
+    if changed.get("leave_none_out", left_none_out):
         changed.setdefault("validation_interval", changed.get("epochs", base.epochs))
+    elif left_none_out:
+        changed.setdefault("validation_interval", TrainOptions.validation_interval)
 
 
 def _augmentation(base: Augmentation, changed: dict[str, Any]) -> Augmentation:

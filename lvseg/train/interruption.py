@@ -20,8 +20,9 @@ class InterruptIsKept(Callback):
         self._former: Any = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Take note of interrupts from here on; other threads than the main one get none."""
-        if threading.current_thread() is threading.main_thread():
+        """Take note of interrupts from here on; other threads than the main one get none, background jobs ignore them."""
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if in_main_thread and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             self._former = signal.signal(signal.SIGINT, self._note)
 
     def on_train_batch_end(
@@ -37,14 +38,25 @@ class InterruptIsKept(Callback):
         Raises:
             KeyboardInterrupt: If an interrupt was lost.
         """
-        if self._interrupted:
-            raise KeyboardInterrupt
+        self._check()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Interrupt what comes after the training where an interrupt was lost after its last batch.
+
+        Raises:
+            KeyboardInterrupt: If one was.
+        """
+        self._check()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
         """Give interrupts back to whom they went before."""
         # Lightning ignores them while it ends an interrupted training: then they stay ignored.
         if signal.getsignal(signal.SIGINT) == self._note:
             signal.signal(signal.SIGINT, self._former)
+
+    def _check(self) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._interrupted = True

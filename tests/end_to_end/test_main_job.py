@@ -85,7 +85,7 @@ def test_without_a_server_the_answers_are_the_same(results, bundle, phantom, tmp
     assert files[0] == files[1]
     for mask in results.glob("*.mask.png"):
         here, there = (np.asarray(Image.open(path)) for path in (out / mask.name, mask))
-        assert np.count_nonzero(here != there) <= 2  # of whichever engine is the fastest here
+        assert np.count_nonzero(here != there) <= 2
 
 
 def test_the_written_contour_fills_to_the_largest_part_of_the_written_mask(results):

@@ -160,6 +160,9 @@ def test_the_card_of_a_final_model_tells_what_its_recipe_is_worth_and_what_its_t
     dataclasses.replace(record, options=final, validation=record.training).write(run)
     crossed = tmp_path / "crossed"
     leave_one_out(final, ["SC-PH-1", "SC-PH-2"]).write(crossed)
+    for patient, left_out in (("SC-PH-1", record.training), ("SC-PH-2", [])):
+        (crossed / patient).mkdir()
+        dataclasses.replace(record, validation=left_out).write(crossed / patient)
     honest = {
         "over_slices": {"contours": 30, "dice": 0.8125, "apd_mm": 2.5, "good_percent": 75.0},
         "by_patient": {"SC-PH-1": {"dice": 0.875}, "SC-PH-2": {"dice": 0.75}},

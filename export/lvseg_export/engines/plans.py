@@ -88,7 +88,7 @@ class PlanOptions:
 
 
 class PlanKey(NamedTuple):
-    """All that a plan depends on: with another of these it is another plan."""
+    """What plans are told apart by. GPUs of one compute capability can still differ: each wants a folder of its own."""
 
     onnx_sha256: str
     tensorrt: str

@@ -117,7 +117,7 @@ def _measure(
     known = find_known(bundle, stacks[0], labelled, memory=options.memory)
     with ExitStack() as stack:
         # First of all: whoever forgot to start the server shall not wait for the engines.
-        client = stack.enter_context(Client(options.server)) if options.server else None
+        client = stack.enter_context(Client(options.server, retry=False)) if options.server else None
         server = client and server_subject(client, bundle.manifest.model, dicom)
         display = stack.enter_context(progress())
         advance = _task(display, "loading engines", len(sources))

@@ -11,7 +11,7 @@ process itself was late ("coordinated omission" is what counting otherwise is ca
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Protocol
@@ -49,16 +49,20 @@ class Load:
     seconds: float = 0.0
     """From the loop's start to its last answer."""
 
-    async def call(self, client: SegmentsSlices, dicom: bytes, since: float) -> None:
-        """Send one slice; its latency counts from ``since``, a time of ``perf_counter``."""
+    async def call(self, client: SegmentsSlices, dicom: bytes, since: float) -> float:
+        """Send one slice; its latency counts from ``since``, a time of ``perf_counter``.
+
+        Return for how many seconds the server asks not to be called again.
+        """
         try:
             answer = await client.segment(dicom)
         except LvsegError as error:
             self.errors[status_code(error)] += 1
             self.reason = self.reason or str(error)
-        else:
-            self.latencies_ms.append((perf_counter() - since) * 1e3)
-            self.timings.append(answer.timings)
+            return getattr(error, "retry_after_s", None) or 0.0
+        self.latencies_ms.append((perf_counter() - since) * 1e3)
+        self.timings.append(answer.timings)
+        return 0.0
 
     def result(self, subject: Subject) -> Result:
         """Return the row of a server, or why there is none."""
@@ -91,7 +95,7 @@ async def closed_loop(client: SegmentsSlices, dicom: bytes, *, callers: int, sec
 
     async def caller() -> None:
         while (now := perf_counter()) < started + seconds:
-            await load.call(client, dicom, now)
+            await asyncio.sleep(await load.call(client, dicom, now))
 
     await asyncio.gather(*(caller() for _ in range(callers)))
     load.seconds = perf_counter() - started
@@ -117,19 +121,14 @@ async def open_loop(client: SegmentsSlices, dicom: bytes, *, at_s: Sequence[floa
 
 
 def poisson_times_s(rate: float, seconds: float) -> list[float]:
-    """Return when slices are to be sent that come independently of each other, at a mean rate a second.
+    """Return when slices are to be sent that come independently of each other: ``rate`` times ``seconds`` of them.
 
-    Intervals are exponential, of a fixed seed: the same rate and time give the same schedule, so that two
-    servers, or two versions of one, meet the same bursts.
+    Each time is drawn evenly, which is what the times of a Poisson process are once their number is known. The
+    seed is fixed: the same rate and time give the same schedule, so that two servers, or two versions of one,
+    meet the same bursts.
     """
-    return list(_poisson_times_s(rate, seconds))
-
-
-def _poisson_times_s(rate: float, seconds: float) -> Iterator[float]:
-    rng = np.random.default_rng(_SEED)
-    at = 0.0
-    while (at := at + float(rng.exponential(1 / rate))) < seconds:
-        yield at
+    times_s = np.random.default_rng(_SEED).uniform(0, seconds, max(1, round(rate * seconds)))
+    return sorted(times_s.tolist())
 
 
 def errors_text(errors: Mapping[str, int]) -> str:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from lvseg.cli import Command, progress
 from lvseg.contour import read_contour
@@ -19,6 +20,8 @@ from lvseg_serve.client.paths import absolute, result_names
 from lvseg_serve.client.results import TABLE, write_table
 from lvseg_serve.client.synchronous import Client
 
+_OF_A_SERVER = ("server", "timeout_s", "max_message_mib")
+
 
 @click.command(cls=Command)
 @click.argument("files_or_dirs", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -27,7 +30,11 @@ from lvseg_serve.client.synchronous import Client
     metavar="HOST:PORT",
     help=f"The server, as lvseg-serve says when it is ready.  [default: {defaults.ADDRESS}]",
 )
-@click.option("--local", is_flag=True, help="Segment in this process, without a server.")
+@click.option(
+    "--local",
+    is_flag=True,
+    help="Segment in this process, without a server: by ONNX Runtime on the CPU, in float32, so that masks repeat.",
+)
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path),
@@ -71,7 +78,10 @@ from lvseg_serve.client.synchronous import Client
     help="Largest file to send, in MiB; the server has a limit of its own.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the results of a former run in --out.")
+@click.pass_context
 def main(
+    context: click.Context,
+    /,
     files_or_dirs: tuple[Path, ...],
     server: str | None,
     local: bool,
@@ -96,7 +106,7 @@ def main(
       lvseg-segment images/SC-HF-I-5 --server 127.0.0.1:50051 --contours contours --out results
       lvseg-segment slice.dcm --local --out results
     """  # noqa: D301 - click's own mark for text that it shall not fold
-    _check_where(server, local=local, bundle=bundle)
+    _check_where(context, server, local=local, bundle=bundle)
     check_free(out, signature=TABLE, overwrite=overwrite)
     files = _slices(files_or_dirs)
     contour_of = _contours(files_or_dirs, files, contours, contour)
@@ -127,13 +137,15 @@ def main(
     _report(outcomes, out)
 
 
-def _check_where(server: str | None, *, local: bool, bundle: Path | None) -> None:
-    if local and server is not None:
-        raise OptionError(
-            "--local segments without a server; leave out --server or --local",
-            reason="CONTRADICTION",
-            field="--server",
-        )
+def _check_where(context: click.Context, server: str | None, *, local: bool, bundle: Path | None) -> None:
+    for name in _OF_A_SERVER if local else ():
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            option = f"--{name.replace('_', '-')}"
+            raise OptionError(
+                f"--local segments without a server; leave out {option} or --local",
+                reason="CONTRADICTION",
+                field=option,
+            )
     if bundle is not None and not local:
         raise OptionError(
             "--bundle is for --local: a server has the model that it was started with; add --local",
@@ -159,7 +171,7 @@ def _local_client(bundle: Path | None) -> Iterator[Segmenting]:
     from lvseg_serve.local import LocalClient
 
     checked = named_bundle(bundle)
-    with LocalClient(checked, load_engine(checked)) as client:
+    with LocalClient(checked, load_engine(checked, "onnxruntime", "fp32")) as client:
         yield client
 
 

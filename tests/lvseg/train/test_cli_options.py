@@ -78,6 +78,11 @@ def test_a_split_takes_the_place_of_leaving_none_out():
     assert (options.validate, options.leave_none_out) == (("SC-HF-I-5",), False)
 
 
+def test_a_clone_that_validates_again_does_so_every_epoch():
+    options = resolved(like=resolved(leave_none_out=True), validate=("SC-HF-I-5",), epochs=100)
+    assert (options.epochs, options.validation_interval) == (100, 1)
+
+
 def test_a_clone_that_leaves_none_out_may_be_longer():
     assert resolved(like=resolved(leave_none_out=True), epochs=300).validation_interval == 300
 

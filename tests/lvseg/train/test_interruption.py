@@ -33,6 +33,22 @@ def test_an_interrupt_that_was_lost_ends_the_batch(kept):
         end_a_batch(kept)
 
 
+def test_one_that_was_lost_after_the_last_batch_ends_what_comes_after_the_training(kept):
+    with suppress(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        kept.on_train_end(Trainer.__new__(Trainer), LightningModule())
+
+
+def test_a_job_in_the_background_still_ignores_interrupts(kept):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    other = InterruptIsKept()
+    other.on_fit_start(Trainer.__new__(Trainer), LightningModule())
+    os.kill(os.getpid(), signal.SIGINT)
+    end_a_batch(other)
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 def test_an_interrupt_still_comes_at_once(kept):
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)

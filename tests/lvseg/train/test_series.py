@@ -48,6 +48,13 @@ def test_nothing_of_the_patient_left_out_may_decide(lvseg_train, few_options, tm
     assert training.last_line.endswith(f"when all is over; leave out {change[0]}")
 
 
+def test_rates_are_not_compared_on_slices_that_were_trained_on(lvseg_train, few_options, tmp_path):
+    rates = ["--learning-rate", 1e-3, "--learning-rate", 1e-4]
+    training = lvseg_train.run(*few_options[:4], "--leave-none-out", *rates, "--out", tmp_path / "runs")
+    assert training.exit_code == 2
+    assert "keeps no slice to compare them on" in training.last_line
+
+
 def test_one_patient_cannot_be_left_out():
     with pytest.raises(OptionError, match="needs two patients at least, found 1"):
         leave_one_out(options(), ["A"])

@@ -138,6 +138,6 @@ def test_arrivals_are_random_at_the_rate_and_the_same_each_time():
     assert times_s == poisson_times_s(100, 50)
     assert times_s == sorted(times_s)
     assert 0 < times_s[0] < times_s[-1] < 50
-    # 5000 are expected, with a standard deviation of 71; intervals vary as much as they last.
-    assert len(times_s) == pytest.approx(5000, abs=300)
+    assert len(times_s) == 5000
+    # Intervals vary as much as they last.
     assert np.std(np.diff(times_s)) == pytest.approx(0.01, rel=0.1)

@@ -236,6 +236,7 @@ def test_a_server_that_is_no_address_is_one_line(images: Path, tmp_path: Path) -
     ("options", "remedy"),
     [
         (["--local", "--server", "127.0.0.1:50051"], "leave out --server or --local"),
+        (["--local", "--timeout-s", "5"], "leave out --timeout-s or --local"),
         (["--bundle", "bundles/a"], "add --local"),
         (["--local", "--bundle", "nosuch"], "is not a bundle"),
     ],
