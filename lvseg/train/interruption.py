@@ -20,7 +20,7 @@ class InterruptIsKept(Callback):
         self._former: Any = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Take note of interrupts from here on; other threads than the main one get none, background jobs ignore them."""
+        """Take note of interrupts from here on, but where they are ignored, as by jobs in the background."""
         in_main_thread = threading.current_thread() is threading.main_thread()
         if in_main_thread and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             self._former = signal.signal(signal.SIGINT, self._note)

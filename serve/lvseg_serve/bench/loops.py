@@ -127,7 +127,7 @@ def poisson_times_s(rate: float, seconds: float) -> list[float]:
     seed is fixed: the same rate and time give the same schedule, so that two servers, or two versions of one,
     meet the same bursts.
     """
-    times_s = np.random.default_rng(_SEED).uniform(0, seconds, max(1, round(rate * seconds)))
+    times_s = np.random.default_rng(_SEED).uniform(0, seconds, round(rate * seconds))
     return sorted(times_s.tolist())
 
 
