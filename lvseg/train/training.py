@@ -31,7 +31,6 @@ from lvseg.train.callbacks import (
 )
 from lvseg.train.checkpoints import RunCheckpoints, WholeCheckpoints, check_last
 from lvseg.train.history import ValidationHistory
-from lvseg.train.interruption import InterruptIsKept
 from lvseg.train.options import OPTIONS_FILE, RunRecord, TrainOptions, package_versions
 from lvseg.train.processes import loading_processes, new_trainer, only_first, quiet_lightning, rank
 from lvseg.train.run import LAST, METRICS, TrainedRun, load_run
@@ -199,7 +198,6 @@ def _callbacks(
 ) -> Sequence[Callback]:
     callbacks: list[Callback] = [
         ReproducibleDropout(options.seed),
-        InterruptIsKept(),
         FiniteTraining(sampler, [image.name for image in data.training], folder),
         MetricsFile(folder / METRICS),
         ProgressDisplay(),

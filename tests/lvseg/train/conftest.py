@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 _PROGRAM = """
-import os, sys
+import os, signal, sys
 os.setpgid(0, 0)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 log = os.open({log!r}, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 os.dup2(log, 1), os.dup2(log, 2)
 os.environ.update({environment!r})

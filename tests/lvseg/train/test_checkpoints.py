@@ -1,7 +1,9 @@
+import io
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 
 from lvseg.errors import RunError
 from lvseg.models import NetworkOptions, build_model
+from lvseg.train import checkpoints
 from lvseg.train.checkpoints import WholeCheckpoints, check_last
 from lvseg.train.run import BEST, LAST, load_run
 
@@ -110,6 +113,26 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_one_before(small_disk):
     assert caught.value.filename == str(path)
     assert torch.load(path, weights_only=True)["weights"].sum() == 0
     assert [entry.name for entry in small_disk.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("at", [5, 25, 31])  # in the archive's header, in a weight, at the end
+def test_an_interrupt_within_a_checkpoint_is_an_interrupt(tmp_path, monkeypatch, at):
+    class Interrupted(io.BytesIO):
+        writes = 0
+
+        def write(self, content) -> int:
+            self.writes += 1
+            if self.writes == at:
+                raise KeyboardInterrupt
+            return super().write(content)
+
+    @contextmanager
+    def interrupted(_path):
+        yield Interrupted()
+
+    monkeypatch.setattr(checkpoints, "whole_file", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        WholeCheckpoints().save_checkpoint({"weights": torch.zeros(100_000)}, tmp_path / "last.ckpt")
 
 
 def test_a_training_on_a_full_disk_says_so_and_goes_on_when_there_is_room(
