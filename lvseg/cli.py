@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from lvseg.errors import LvsegError, WeightsError
+from lvseg.errors import LvsegError, WeightsError, missing_extra
 
 console = Console(stderr=True)
 
@@ -71,7 +71,8 @@ def run_command(module: str, *, extra: str = "") -> None:
     except ModuleNotFoundError as error:
         if not extra or (error.name or "").split(".")[0].startswith("lvseg"):
             raise
-        _fail(f"{error.name} is not installed; run: pip install 'lvseg[{extra}]'", 2)
+        missing = missing_extra(error.name, extra)
+        _fail(str(missing), missing.exit_code)
     command.main()
 
 

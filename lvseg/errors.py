@@ -62,6 +62,19 @@ class OptionError(InputError):
     """An option whose value cannot be used."""
 
 
+def missing_extra(package: str | None, extra: str, *, field: str = "") -> OptionError:
+    """Return the error of asking for something whose package is not installed.
+
+    Args:
+        package: The package, or the module of it that is missing.
+        extra: Of lvseg: what installs it.
+        field: The option that asks for it; empty for the whole command.
+    """
+    return OptionError(
+        f"{package} is not installed; run: pip install 'lvseg[{extra}]'", reason="MISSING_EXTRA", field=field
+    )
+
+
 class RunError(InputError):
     """A folder that is not a training run, or a broken one."""
 

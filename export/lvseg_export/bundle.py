@@ -6,10 +6,15 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lvseg.errors import BundleError
+from lvseg_export.engines.base import Prediction
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
@@ -74,6 +79,14 @@ class Manifest:
         return json.dumps({**document, _DIGEST: _digest(document)}, indent=2) + "\n"
 
 
+class Reference(NamedTuple):
+    """Phantom slices, and what the trained model says of them."""
+
+    pixels: NDArray[np.float32]
+    """Shape (N, 1, H, W), on the working grid."""
+    expected: Prediction
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
     """A bundle whose every file has been checked against its manifest."""
@@ -84,6 +97,12 @@ class Bundle:
     def path(self, file: str) -> Path:
         """Return where a file of the bundle lies."""
         return self.folder / file
+
+    @cached_property
+    def reference(self) -> Reference:
+        """What an engine is held to: read once."""
+        with np.load(self.path(REFERENCE), allow_pickle=False) as arrays:
+            return Reference(arrays["pixels"], Prediction(arrays["mask"], arrays["probability"]))
 
 
 def _digest(document: Mapping[str, Any]) -> str:

@@ -59,14 +59,14 @@ views and diseases than those trained on can fail without any sign of it. Look a
 def _validation(training: Mapping[str, Any]) -> str:
     """Return the lines of what the model, or its recipe, was seen to be worth."""
     epochs, dice = training["options"]["epochs"], f"mean Dice {training['val_dice']:.4f}"
-    validated_on = (
-        f"{training['validation_slices']} whole slices of {_patients(training['validation_patients'])}"
-    )
     if training["options"]["leave_none_out"]:
         lines = f"""- Every slice was trained on, for {epochs} epochs, and none is left to judge it by:
   {dice} on those very slices says nothing of others."""
     else:
-        lines = f"""- Validated on {validated_on}: {dice}, pixel accuracy
+        slices = (
+            f"{training['validation_slices']} whole slices of {_patients(training['validation_patients'])}"
+        )
+        lines = f"""- Validated on {slices}: {dice}, pixel accuracy
   {training["val_accuracy"]:.4f} (epoch {training["best_epoch"]} of the {epochs} asked
   for, chosen on these slices, so a little flattering)."""
     crossed = training["cross_validation"]

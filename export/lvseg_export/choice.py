@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from lvseg.errors import EngineError, OptionError
-from lvseg_export.bundle import REFERENCE, Bundle, EngineFile
+from lvseg.errors import EngineError, OptionError, missing_extra
+from lvseg_export.bundle import Bundle, EngineFile
 from lvseg_export.engines.base import Engine
 from lvseg_export.engines.plans import PlanOptions
 from lvseg_export.gate import check_reference
 
 AUTO = "auto"
 _TIMED_RUNS = 3
+_BROKEN_IMPORT = (ImportError, OSError, RuntimeError)
+"""What importing a library can raise whose own libraries do not fit."""
 
 
 def _onnxruntime(path: Path, precision: str, threads: int | None, _plans: PlanOptions) -> Engine:
@@ -73,6 +75,10 @@ class Runtime:
         """Whether its library is here."""
         return find_spec(self.module) is not None
 
+    def missing(self) -> OptionError:
+        """Return the error of asking for it where its library is not here."""
+        return missing_extra(self.module, self.extra, field="--engine")
+
     def lacks(self, precision: str) -> str:
         """Return what this machine lacks to compute in a precision with it, and what to do; empty for nothing.
 
@@ -82,8 +88,8 @@ class Runtime:
         try:
             return self.lacking(precision)
         except ModuleNotFoundError as error:
-            return f"{error.name} is not installed; run: pip install 'lvseg[{self.extra}]'"
-        except (ImportError, OSError, RuntimeError) as error:
+            return str(missing_extra(error.name, self.extra))
+        except _BROKEN_IMPORT as error:
             raise self._broken(error) from error
 
     def load(
@@ -96,7 +102,7 @@ class Runtime:
         """
         try:
             return self.engine(path, precision, threads, plans or PlanOptions())
-        except (ImportError, OSError, RuntimeError) as error:
+        except _BROKEN_IMPORT as error:
             raise self._broken(error) from error
 
     def _broken(self, error: Exception) -> EngineError:
@@ -267,12 +273,12 @@ def _runtimes(name: str) -> Sequence[Runtime]:
     if name == AUTO:
         installed = [runtime for runtime in RUNTIMES.values() if runtime.installed]
         if not installed:
-            raise _missing(RUNTIMES["onnxruntime"])
+            raise RUNTIMES["onnxruntime"].missing()
         return installed
     if name not in RUNTIMES:
         raise _unknown("engine", name, (AUTO, *RUNTIMES))
     if not RUNTIMES[name].installed:
-        raise _missing(RUNTIMES[name])
+        raise RUNTIMES[name].missing()
     return [RUNTIMES[name]]
 
 
@@ -280,8 +286,7 @@ def _time_each(
     candidates: Sequence[Candidate], bundle: Bundle, threads: int | None, plans: PlanOptions | None
 ) -> tuple[list[tuple[float, Candidate, Engine]], list[str]]:
     """Return the candidates that run, fastest first, and why the others do not."""
-    with np.load(bundle.path(REFERENCE), allow_pickle=False) as reference:
-        pixels = reference["pixels"][:1]
+    pixels = bundle.reference.pixels[:1]
     timed, reasons = [], []
     for candidate in candidates:
         try:
@@ -319,14 +324,6 @@ def _unknown(what: str, name: str, known: Sequence[str]) -> OptionError:
         f"no {what} {name!r}; known: {', '.join(known)}",
         reason=f"UNKNOWN_{what.upper()}",
         field=f"--{what}",
-    )
-
-
-def _missing(runtime: Runtime) -> OptionError:
-    return OptionError(
-        f"{runtime.module} is not installed; run: pip install 'lvseg[{runtime.extra}]'",
-        reason="MISSING_EXTRA",
-        field="--engine",
     )
 
 

@@ -125,6 +125,7 @@ def main(
     check_free(out, signature=MANIFEST, overwrite=overwrite)
     if triton:
         check_free(triton, signature=SIGNATURE, overwrite=overwrite, option="--triton")
+    text = _text(notes) if notes else ""
     trained = load_run(run)
     cross_validation = read_cross_validation(crossed, trained.record) if crossed else None
     checked_on = (
@@ -148,7 +149,7 @@ def main(
             precisions=precisions,
             calibration=calibration,
             cross_validation=cross_validation,
-            notes=_text(notes) if notes else "",
+            notes=text,
         )
     model = exported.bundle.manifest.model
     click.echo(f"{model.name} {model.version} ({model.architecture}) written to {out}")

@@ -10,7 +10,7 @@ import numpy as np
 
 from lvseg.contour import Mask
 from lvseg.data.labelled import LabelledImage
-from lvseg.errors import EngineError, OptionError, RunError
+from lvseg.errors import EngineError, OptionError, RunError, missing_extra
 from lvseg.evaluation import Predict
 from lvseg.resample import mask_from_working, to_working
 from lvseg_export.bundle import MANIFEST, load_bundle, sha256_of
@@ -78,11 +78,7 @@ def run_subject(folder: Path, *, checkpoint: "Checkpoint", threads: int | None) 
         from lvseg.train.run import checkpoint_path, load_run
         from lvseg_export.engines.torch import TorchEngine
     except ModuleNotFoundError as error:
-        raise OptionError(
-            f"{error.name} is not installed; run: pip install 'lvseg[export]'",
-            reason="MISSING_EXTRA",
-            field="RUN_OR_BUNDLE",
-        ) from error
+        raise missing_extra(error.name, "export", field="RUN_OR_BUNDLE") from error
     if threads:
         torch.set_num_threads(threads)
     try:

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvseg.errors import EngineError
-from lvseg_export.bundle import REFERENCE, Bundle
+from lvseg_export.bundle import Bundle
 from lvseg_export.engines.base import Engine, Prediction
-from lvseg_export.parity import REMEDY, Pair, Parity, compare_predictions, require_parity
+from lvseg_export.parity import REMEDY, TRAINED, Pair, Parity, compare_predictions, require_parity
 
 Slices = NDArray[np.float32]
 """Shape (N, 1, H, W), on the working grid."""
@@ -26,9 +26,7 @@ def check_reference(engine: Engine, bundle: Bundle) -> None:
     Raises:
         EngineError: If it differs by more than its precision allows; the message names the check.
     """
-    with np.load(bundle.path(REFERENCE), allow_pickle=False) as reference:
-        pixels = reference["pixels"]
-        expected = Prediction(reference["mask"], reference["probability"])
+    pixels, expected = bundle.reference
     spacing = bundle.manifest.input.working_spacing_mm
     check_phantoms(engine, pixels, expected, spacing)
     alone = (Pair(engine.run(pixels[at : at + 1]), _one(expected, at), at) for at in range(len(pixels)))
@@ -99,7 +97,7 @@ def _required(
     pairs: Iterable[Pair],
     working_spacing_mm: float,
     *,
-    beside: str = "the trained model",
+    beside: str = TRAINED,
 ) -> Parity:
     parity = compare_predictions(pairs, working_spacing_mm=working_spacing_mm)
     require_parity(parity, engine, check, beside=beside)

@@ -15,6 +15,9 @@ from lvseg_export.engines.base import Engine, Prediction
 REMEDY = "take another engine or precision, or export again"
 """What a refusal ends with."""
 
+TRAINED = "the trained model"
+"""What an engine mostly is held to."""
+
 LARGEST_DIFFERING_SHARE: Mapping[str, float] = {"fp32": 1e-4}
 """By precision: the share of mask pixels that may differ from the trained model in PyTorch."""
 
@@ -124,7 +127,7 @@ def require_finite(parity: Parity, engine: Engine, check: str) -> None:
         )
 
 
-def require_parity(parity: Parity, engine: Engine, check: str, *, beside: str = "the trained model") -> None:
+def require_parity(parity: Parity, engine: Engine, check: str, *, beside: str = TRAINED) -> None:
     """Refuse an engine that does not say what was expected of it.
 
     Args:

@@ -6,7 +6,7 @@ from lvseg.cli import notice
 from lvseg_export.bundle import Bundle, load_bundle
 
 SHIPPED = Path(__file__).with_name("models") / "fcn8s-sunnybrook"
-"""A bundle: FCN-8s by the default recipe, trained on four patients of the Sunnybrook data."""
+"""A bundle: FCN-8s by the default recipe, trained on the patients of the Sunnybrook data that its card names."""
 
 
 def named_bundle(folder: Path | None) -> Bundle:
@@ -18,9 +18,9 @@ def named_bundle(folder: Path | None) -> Bundle:
     if folder is not None:
         return load_bundle(folder)
     bundle = load_bundle(SHIPPED)
-    model = bundle.manifest.model
+    model, patients = bundle.manifest.model, bundle.manifest.training["training_patients"]
     notice(
-        f"no bundle named: {model.name} {model.version}, which comes with lvseg; trained on four patients, "
+        f"no bundle named: {model.name} {model.version}, which comes with lvseg; trained on {patients} patients, "
         "research use only"
     )
     return bundle

@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from lvseg_export.bundle import MANIFEST, REFERENCE, Bundle, EngineFile
+from lvseg_export.bundle import MANIFEST, Bundle, EngineFile
 
 SIGNATURE = "lvseg-bundle.json"
 """The bundle's manifest, by which the repository is known for one of ours."""
@@ -53,8 +51,7 @@ def write_repository(bundle: Bundle, folder: Path) -> None:
 
     Each model batches dynamically, for any size of slice, and is warmed up with a phantom slice at start.
     """
-    with np.load(bundle.path(REFERENCE), allow_pickle=False) as reference:
-        phantom = reference["pixels"][0].astype("<f4")  # (1, H, W)
+    phantom = bundle.reference.pixels[0].astype("<f4")  # (1, H, W)
     for model in triton_models(bundle):
         (folder / model.name / "1").mkdir(parents=True)
         (folder / model.name / "warmup").mkdir()

@@ -266,7 +266,7 @@ def resolve(values: Mapping[str, Any], *, recipe: str | None, like: TrainOptions
 
 
 def _choose_split(changed: dict[str, Any], base: Recipe) -> None:
-    """Let the way to divide the data that was given take the place of the one that the base has.
+    """Let the way to divide the data that was given take the place of the one that the recipe or the run has.
 
     Raises:
         OptionError: If two were given.
@@ -281,9 +281,11 @@ def _choose_split(changed: dict[str, Any], base: Recipe) -> None:
         )
     if given:
         changed.update({name: none for name, none in ways.items() if name not in changed})
-    left_none_out = getattr(base, "leave_none_out", False)
+    left_none_out = isinstance(base, TrainOptions) and base.leave_none_out
     if changed.get("leave_none_out", left_none_out):
+        # The last epoch is judged and no other, so that there is nothing to stop by.
         changed.setdefault("validation_interval", changed.get("epochs", base.epochs))
+        changed.setdefault("early_stopping", None)
     elif left_none_out:
         changed.setdefault("validation_interval", TrainOptions.validation_interval)
 

@@ -114,7 +114,7 @@ class TrainOptions(Recipe):
             if given:
                 raise OptionError(
                     "--leave-none-out keeps no slice for validation and takes the last epoch's weights; leave out "
-                    f"{option}{', or turn it off' if option == '--early-stopping' else ''}",
+                    f"{option}",
                     reason="INVALID_OPTION",
                     field=option,
                 )

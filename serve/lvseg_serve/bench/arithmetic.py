@@ -1,6 +1,7 @@
 """How much arithmetic a slice costs, as far as this installation can tell."""
 
 from lvseg.cli import notice
+from lvseg.errors import missing_extra
 from lvseg_export.bundle import Bundle
 
 
@@ -26,6 +27,6 @@ def gflop_of_slice(bundle: Bundle, rows: int, columns: int) -> float | None:
     try:
         from lvseg_export.flops import flops_of_slice
     except ModuleNotFoundError as error:
-        notice(f"GFLOP/s are not told: {error.name} is not installed; run: pip install 'lvseg[export]'")
+        notice(f"GFLOP/s are not told: {missing_extra(error.name, 'export')}")
         return None
     return flops_of_slice(bundle.path(float32[0]), rows, columns) / 1e9

@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from lvseg.cli import Command, progress
 from lvseg.dicom import Slice, read_slice
-from lvseg.errors import EngineError, OptionError
+from lvseg.errors import missing_extra
 from lvseg_export.bundle import Bundle
 from lvseg_export.shipped import named_bundle
 from lvseg_serve.bench.compare import compare
@@ -22,7 +22,7 @@ from lvseg_serve.bench.environment import environment
 from lvseg_serve.bench.known import find_known, labelled_images
 from lvseg_serve.bench.options import BenchOptions, bench_options
 from lvseg_serve.bench.rounds import describe_reference, measure
-from lvseg_serve.bench.rows import Failure, Result, Row
+from lvseg_serve.bench.rows import Failure, Result, Row, none_measured
 from lvseg_serve.bench.server import measure_under, server_callee, server_subject
 from lvseg_serve.bench.slice import DEFAULT_SIZE, Stack, phantom_dicom, stacks_of
 from lvseg_serve.bench.sources import Source, bundle_sources, run_source
@@ -61,7 +61,7 @@ def main(bundle: Path | None, **given: Any) -> None:
     rows = [result for result in results if isinstance(result, Row)]
     failures = [result for result in results if isinstance(result, Failure)]
     if not rows:
-        raise EngineError("; ".join(f"{failure.engine}: {failure.reason}" for failure in failures))
+        raise none_measured(failures)
     ratio_to = describe_reference([row.subject for row in rows])
     document = to_document(
         rows,
@@ -89,11 +89,7 @@ def _sources(bundle: Bundle, options: BenchOptions) -> list[Source]:
         try:
             from lvseg_export.trained import require_same_weights, torch_devices
         except ModuleNotFoundError as error:
-            raise OptionError(
-                f"{error.name} is not installed; run: pip install 'lvseg[export]'",
-                reason="MISSING_EXTRA",
-                field="--run",
-            ) from error
+            raise missing_extra(error.name, "export", field="--run") from error
         require_same_weights(options.run, bundle)
         ways = (False, True) if options.torch_compile else (False,)
         sources += [

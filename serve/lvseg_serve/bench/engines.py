@@ -11,7 +11,7 @@ from lvseg_export.engines.base import Engine
 from lvseg_export.gate import check_reference
 from lvseg_serve.bench.known import Known
 from lvseg_serve.bench.rounds import Callee
-from lvseg_serve.bench.rows import Failure, Subject
+from lvseg_serve.bench.rows import Failure, Subject, none_measured
 from lvseg_serve.bench.slice import Stack
 from lvseg_serve.bench.sources import Source
 
@@ -64,8 +64,7 @@ def load_engines(
             loaded.append(Loaded(engine=engine, source=source, load_ms=load_ms, first_ms=first_ms))
         advance()
     if not loaded:
-        reasons = (f"{failure.engine} {failure.precision}: {failure.reason}" for failure in failures)
-        raise EngineError("; ".join(reasons))
+        raise none_measured(failures)
     return loaded, failures
 
 

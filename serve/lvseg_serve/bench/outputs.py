@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from lvseg.errors import OptionError
+from lvseg.errors import OptionError, missing_extra
 
 
 def check_output(path: Path, *, option: str, overwrite: bool) -> None:
@@ -34,8 +34,4 @@ def require_module(module: str, *, extra: str, option: str) -> None:
         OptionError: If it is not; the message has the command that installs it.
     """
     if find_spec(module) is None:
-        raise OptionError(
-            f"{module} is not installed; run: pip install 'lvseg[{extra}]'",
-            reason="MISSING_EXTRA",
-            field=option,
-        )
+        raise missing_extra(module, extra, field=option)

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from lvseg.errors import EngineError
 from lvseg_serve.answers import StageTimings
 
 ONE_CALLER = "closed 1"
@@ -153,3 +154,10 @@ class Failure:
 
 
 Result: TypeAlias = Row | Failure
+
+
+def none_measured(failures: Sequence[Failure]) -> EngineError:
+    """Return the error of a benchmark without a row: why there is none."""
+    return EngineError(
+        "; ".join(f"{failure.engine} {failure.precision}: {failure.reason}" for failure in failures)
+    )

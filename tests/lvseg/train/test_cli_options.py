@@ -73,6 +73,11 @@ def test_leaving_none_out_takes_the_place_of_every_other_split():
         assert options.validation_interval == 30
 
 
+def test_leaving_none_out_takes_the_place_of_a_runs_early_stopping():
+    stopping = resolved(validate=("SC-HF-I-5",), early_stopping=3)
+    assert resolved(like=stopping, leave_none_out=True).early_stopping is None
+
+
 def test_a_split_takes_the_place_of_leaving_none_out():
     options = resolved(like=resolved(leave_none_out=True), validate=("SC-HF-I-5",))
     assert (options.validate, options.leave_none_out) == (("SC-HF-I-5",), False)
