@@ -7,7 +7,7 @@ from lvseg.dicom import LARGEST_SIDE
 from lvseg_export.bundle import Bundle
 from lvseg_export.engines.base import Engine
 from lvseg_serve.answers import Limits, ModelIdentity, ServerInfo
-from lvseg_serve.segmenter import MAX_WORKING_PIXELS
+from lvseg_serve.stages import MAX_WORKING_PIXELS
 
 _PACKAGES = ("lvseg", "grpcio", "numpy", "protobuf", "pydicom", "scikit-image")
 

@@ -12,7 +12,8 @@ from lvseg_export.bundle import Bundle
 from lvseg_export.engines.base import Engine
 from lvseg_serve.answers import ALL_OUTPUTS, Output, Segmentation
 from lvseg_serve.info import model_identity
-from lvseg_serve.segmenter import Segmenter, SliceRequest
+from lvseg_serve.segmenter import Segmenter
+from lvseg_serve.stages import SliceRequest
 
 
 class LocalClient:

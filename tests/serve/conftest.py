@@ -19,7 +19,8 @@ from lvseg.errors import EngineError
 from lvseg_export.engines.base import Engine, Prediction
 from lvseg_serve.answers import Limits, ModelIdentity, ServerInfo
 from lvseg_serve.rpc.server import running_server
-from lvseg_serve.segmenter import MAX_WORKING_PIXELS, Segmenter
+from lvseg_serve.segmenter import Segmenter
+from lvseg_serve.stages import MAX_WORKING_PIXELS
 
 WORKING_SPACING_MM = 1.5
 

@@ -8,7 +8,8 @@ from skimage.transform import resize
 
 from lvseg.errors import ContourError, DicomError, EngineError, OverloadError
 from lvseg_serve.answers import ModelIdentity, Output
-from lvseg_serve.segmenter import Segmenter, SliceRequest
+from lvseg_serve.segmenter import Segmenter
+from lvseg_serve.stages import SliceRequest
 
 
 @pytest.fixture

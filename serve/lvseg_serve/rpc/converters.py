@@ -13,7 +13,7 @@ from lvseg.metrics import Agreement
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_serve.answers import ALL_OUTPUTS, ModelIdentity, Output, Segmentation, ServerInfo, StageTimings
 from lvseg_serve.png import encode_mask
-from lvseg_serve.segmenter import SliceRequest
+from lvseg_serve.stages import SliceRequest
 
 _OUTPUTS: dict[int, Output] = {pb.OUTPUT_MASK: Output.MASK, pb.OUTPUT_CONTOUR: Output.CONTOUR}
 

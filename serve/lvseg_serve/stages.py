@@ -1,0 +1,132 @@
+"""What is done to a slice before and after the engine: functions of their arguments, for any thread or process."""
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvseg.contour import mask_area_mm2, mask_to_contour, parse_contour
+from lvseg.dicom import read_slice
+from lvseg.errors import DicomError
+from lvseg.metrics import Agreement, compare
+from lvseg.resample import mask_from_working, to_working, working_shape
+from lvseg_serve.answers import ALL_OUTPUTS, Output
+
+MAX_WORKING_PIXELS = 1024 * 1024
+"""Largest working grid: a wrong pixel spacing of a few metres would else ask for all the memory there is."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SliceRequest:
+    """One slice to segment."""
+
+    dicom: bytes
+    frame: int | None = None
+    """Which frame of a multi-frame object, counted from 1; None: the only one there is."""
+    pixel_spacing: tuple[float, float] | None = None
+    """(between rows, between columns) in mm for a file that has none."""
+    contour: NDArray[np.float64] | str | None = None
+    """Contour to compare with: points of shape (N, 2), or the text of a Sunnybrook contour file."""
+    outputs: frozenset[Output] = ALL_OUTPUTS
+
+
+class Grid(NamedTuple):
+    """Where the pixels of a slice are."""
+
+    shape: tuple[int, int]
+    """(rows, columns)."""
+    pixel_spacing: tuple[float, float]
+    """(between rows, between columns) in mm."""
+    frame: int
+    """Which frame of its object it is, counted from 1."""
+
+
+class Prepared(NamedTuple):
+    """A slice that is ready for the engine."""
+
+    pixels: NDArray[np.float32]
+    """Shape (H, W), on the working grid."""
+    grid: Grid
+    """Of the slice as it was sent."""
+    contour: NDArray[np.float64] | None
+    """Of the request, as points; None when none came."""
+    decode_ms: float
+    resample_ms: float
+
+
+class Finished(NamedTuple):
+    """What the engine's probability means for the slice as it was sent."""
+
+    mask: NDArray[np.bool_] | None
+    contour: NDArray[np.float64] | None
+    area_mm2: float
+    agreement: Agreement | None
+    postprocess_ms: float
+    compare_ms: float
+
+
+def prepare(request: SliceRequest, working_spacing_mm: float) -> Prepared:
+    """Read a slice and bring it to the working grid.
+
+    Raises:
+        DicomError: If the object cannot be read as a slice, or its working grid would be too large.
+        ContourError: If the contour is malformed.
+    """
+    watch = _Stopwatch()
+    slice_ = read_slice(request.dicom, frame=request.frame, pixel_spacing=request.pixel_spacing)
+    contour = parse_contour(request.contour) if isinstance(request.contour, str) else request.contour
+    decode_ms = watch.lap_ms()
+    rows, columns = working_shape(slice_.pixels.shape, slice_.pixel_spacing, working_spacing_mm)
+    if rows * columns > MAX_WORKING_PIXELS:
+        raise DicomError(
+            f"the slice would have {rows} x {columns} pixels at the model's {working_spacing_mm:g} mm, "
+            f"at most {MAX_WORKING_PIXELS} in all are accepted; check its pixel spacing",
+            reason="TOO_LARGE",
+            field="PixelSpacing",
+            expected=f"at most {MAX_WORKING_PIXELS} pixels of {working_spacing_mm:g} mm",
+        )
+    pixels = to_working(slice_.pixels, slice_.pixel_spacing, working_spacing_mm)
+    height, width = slice_.pixels.shape
+    grid = Grid((height, width), slice_.pixel_spacing, slice_.frame)
+    return Prepared(pixels, grid, contour, decode_ms, watch.lap_ms())
+
+
+def finish(
+    probability: NDArray[np.float32],
+    grid: Grid,
+    *,
+    contour: NDArray[np.float64] | None,
+    outputs: frozenset[Output],
+) -> Finished:
+    """Bring a probability of the working grid back to the slice, and compare with the contour, if one came.
+
+    Raises:
+        ContourError: If the contour does not fit the slice.
+    """
+    watch = _Stopwatch()
+    mask = mask_from_working(probability, grid.shape)
+    outline = mask_to_contour(mask) if Output.CONTOUR in outputs else None
+    area_mm2 = mask_area_mm2(mask, grid.pixel_spacing)
+    postprocess_ms = watch.lap_ms()
+    agreement = None if contour is None else compare(mask, contour, grid.pixel_spacing)
+    return Finished(
+        mask=mask if Output.MASK in outputs else None,
+        contour=outline,
+        area_mm2=area_mm2,
+        agreement=agreement,
+        postprocess_ms=postprocess_ms,
+        compare_ms=0.0 if contour is None else watch.lap_ms(),
+    )
+
+
+class _Stopwatch:
+    """Tells the milliseconds since it was last asked."""
+
+    def __init__(self) -> None:
+        self._last = perf_counter()
+
+    def lap_ms(self) -> float:
+        last, self._last = self._last, perf_counter()
+        return (self._last - last) * 1e3
