@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from skimage.measure import find_contours
 
+from lvseg.box import bounding_box
 from lvseg.errors import ContourError
 
 Points: TypeAlias = NDArray[np.float64]
@@ -227,10 +228,14 @@ def largest_part(mask: Mask) -> NDArray[np.bool_]:
         ValueError: If ``mask`` is not 2-D, or neither bool nor integer.
     """
     inside = check_mask(mask)
-    components, count = ndimage.label(inside)
+    box = bounding_box(inside)
+    if box is None:
+        return inside
+    components, count = ndimage.label(inside[box])
     if count < 2:
         return inside
-    part: NDArray[np.bool_] = components == 1 + np.bincount(components.ravel())[1:].argmax()
+    part = np.zeros_like(inside)
+    part[box] = components == 1 + np.bincount(components.ravel())[1:].argmax()
     return part
 
 
@@ -251,13 +256,13 @@ def mask_to_contour(mask: Mask) -> Points | None:
         ValueError: If ``mask`` is not 2-D, or neither bool nor integer.
     """
     part = largest_part(mask)
-    if not part.any():
+    box = bounding_box(part)
+    if box is None:
         return None
-    (window,) = ndimage.find_objects(part.astype(np.uint8))
-    outlines = mask_outlines(part[window])
+    outlines = mask_outlines(part[box])
     # The outer boundary goes around any hole, so it is the one that encloses the most.
     outer = max(outlines, key=lambda outline: abs(_signed_area(outline)))
-    top_left = np.array((window[1].start, window[0].start), dtype=np.float64)
+    top_left = np.array((box[1].start, box[0].start), dtype=np.float64)
     boundary: Points = outer + top_left
     return boundary
 

@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import logit
 
+from lvseg.box import bounding_box
+
 _IMPOSSIBLE = 1e-6  # float32 rounds a probability to 1 soon after; beyond it nothing is surer
 
 
@@ -18,12 +20,17 @@ def ventricle(probability: NDArray[np.float32]) -> NDArray[np.bool_]:
     Args:
         probability: Shape ``(rows, columns)``. Pixels are connected when they share a side.
     """
-    parts, count = ndimage.label(probability > 0.5)
+    above = probability > 0.5
+    box = bounding_box(above)
+    if box is None:
+        return above
+    parts, count = ndimage.label(above[box])
     if count < 2:
-        inside: NDArray[np.bool_] = parts > 0
-        return inside
-    log_odds = logit(np.clip(probability.astype(np.float64), _IMPOSSIBLE, 1.0 - _IMPOSSIBLE))
-    areas = np.bincount(parts.ravel())[1:]
-    weights = ndimage.sum_labels(log_odds, parts, np.arange(1, count + 1)) / np.sqrt(areas)
-    heaviest: NDArray[np.bool_] = parts == 1 + weights.argmax()
+        return above
+    found = parts > 0
+    sure = np.clip(probability[box][found].astype(np.float64), None, 1.0 - _IMPOSSIBLE)
+    log_odds = np.bincount(parts[found], weights=logit(sure))[1:]
+    weights = log_odds / np.sqrt(np.bincount(parts[found])[1:])
+    heaviest = np.zeros_like(above)
+    heaviest[box] = parts == 1 + weights.argmax()
     return heaviest

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from skimage.transform import resize
 
 from lvseg.resample import from_working, mask_from_working, to_working, working_shape
 
@@ -57,3 +58,12 @@ def test_a_probability_that_is_nowhere_above_a_half_is_an_empty_mask():
 def test_an_impossible_working_spacing_is_refused(spacing_mm):
     with pytest.raises(ValueError, match="working spacing must be finite and above 0 mm"):
         working_shape((10, 10), (1.0, 1.0), spacing_mm)
+
+
+@pytest.mark.parametrize(
+    ("shape", "new_shape"), [((256, 256), (350, 350)), ((350, 351), (256, 97)), ((64, 72), (7, 144))]
+)
+def test_the_weights_are_those_of_scikit_image(shape, new_shape):
+    image = np.random.default_rng(2).random(shape, dtype=np.float32)
+    expected = resize(image, new_shape, order=1, mode="edge", anti_aliasing=True, preserve_range=True)
+    np.testing.assert_allclose(from_working(image, new_shape), expected, atol=1e-6)
