@@ -2,8 +2,8 @@
 
 import importlib
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lvseg.errors import LvsegError, WeightsError, missing_extra
 
 console = Console(stderr=True)
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class Command(click.Command):
@@ -57,6 +59,17 @@ def _fail(message: str, exit_code: int) -> None:
     one_line = " ".join(message.split())
     click.echo(f"error: {one_line}", err=True)
     sys.exit(exit_code)
+
+
+def option_group(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Return one decorator that gives a command several options, which its help shows in this order."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def run_command(module: str, *, extra: str = "") -> None:

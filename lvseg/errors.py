@@ -14,13 +14,27 @@ LvsegError
     +-- EngineError
     +-- OverloadError
     +-- ServerError
+    +-- WorkerError
+        +-- WorkerLostError
 """
+
+from typing import Any
 
 
 class LvsegError(Exception):
     """Base of every error that lvseg raises on purpose; its text is one line for a person."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let errors cross to another process though their constructors take more than a message."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[LvsegError], arguments: tuple[Any, ...], state: dict[str, Any]) -> LvsegError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
 
 
 class InputError(LvsegError):
@@ -136,3 +150,11 @@ class ServerError(OperationError):
         self.code = code
         self.reason = reason
         self.retry_after_s = retry_after_s
+
+
+class WorkerError(OperationError):
+    """A worker process failed at a slice though nothing is known to be wrong with the slice."""
+
+
+class WorkerLostError(WorkerError):
+    """A worker process was killed while it was at a slice, which may be sent again."""

@@ -1,11 +1,12 @@
 """The options of every command that runs a bundle."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from lvseg.cli import option_group
 from lvseg_export.choice import AUTO, PRECISIONS, RUNTIMES
 from lvseg_export.engines.plans import PlanOptions, Profile
 
@@ -21,7 +22,7 @@ def engine_options(
         engines: What ``--engine`` may be.
         precision: The default of ``--precision``.
     """
-    options = (
+    return option_group(
         click.option(
             "--engine",
             "runtime",
@@ -44,8 +45,6 @@ def engine_options(
         ),
     )
 
-    return _decorator(options)
-
 
 def plan_options() -> Callable[[_Command], _Command]:
     """Give a command TensorRT's options, of which :func:`to_plans` makes one value."""
@@ -56,18 +55,16 @@ def plan_options() -> Callable[[_Command], _Command]:
         ("--side-opt", profile.side_opt, "Rows and columns that TensorRT shall be fastest at."),
         ("--side-max", profile.side_max, "Most rows or columns of a slice that TensorRT shall take."),
     )
-    return _decorator(
-        (
-            *(
-                click.option(name, type=click.IntRange(min=1), default=default, show_default=True, help=help_)
-                for name, default, help_ in numbers
-            ),
-            click.option(
-                "--engine-cache",
-                type=click.Path(file_okay=False, path_type=Path),
-                help="Folder for what TensorRT builds.  [default: lvseg/engines in the user's cache folder]",
-            ),
-        )
+    return option_group(
+        *(
+            click.option(name, type=click.IntRange(min=1), default=default, show_default=True, help=help_)
+            for name, default, help_ in numbers
+        ),
+        click.option(
+            "--engine-cache",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Folder for what TensorRT builds.  [default: lvseg/engines in the user's cache folder]",
+        ),
     )
 
 
@@ -81,12 +78,3 @@ def to_plans(
     """
     profile = Profile(batch_opt=batch_opt, batch_max=batch_max, side_opt=side_opt, side_max=side_max)
     return PlanOptions(profile=profile, folder=engine_cache)
-
-
-def _decorator(options: Sequence[Callable[[_Command], _Command]]) -> Callable[[_Command], _Command]:
-    def decorate(command: _Command) -> _Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate

@@ -11,13 +11,16 @@ import click
 from lvseg.cli import Command, notice
 from lvseg_export.choice import choose_engine
 from lvseg_export.engine_options import engine_options, plan_options, to_plans
+from lvseg_export.engines.base import Engine
 from lvseg_export.shipped import named_bundle
 from lvseg_serve import defaults
 from lvseg_serve.address import parse_address
 from lvseg_serve.answers import ServerInfo
+from lvseg_serve.capacity_options import CAPACITY, Capacity, capacity_options, to_capacity
 from lvseg_serve.info import server_info
 from lvseg_serve.rpc.server import running_server
 from lvseg_serve.segmenter import Segmenter
+from lvseg_serve.workers.pool import WorkerProcesses
 
 
 @click.command(cls=Command)
@@ -31,29 +34,14 @@ from lvseg_serve.segmenter import Segmenter
 )
 @engine_options()
 @plan_options()
-@click.option(
-    "--max-message-mib",
-    type=click.IntRange(min=1, max=2047),
-    default=defaults.MAX_MESSAGE_MIB,
-    show_default=True,
-    help="Largest message that is accepted, in MiB.",
-)
-@click.option(
-    "--max-pending",
-    type=click.IntRange(min=1),
-    default=defaults.MAX_PENDING,
-    show_default=True,
-    help="Slices that are taken before the first of them is answered; a further one is told to come again.",
-)
+@capacity_options()
 def main(
     bundle: Path | None,
     listen: str,
     runtime: str,
     precision: str,
     threads: int | None,
-    max_message_mib: int,
-    max_pending: int,
-    **plan: Any,
+    **others: Any,
 ) -> None:
     """Serve the model of BUNDLE, a folder that lvseg-export wrote, over gRPC; by default the one that comes with lvseg.
 
@@ -65,27 +53,38 @@ def main(
     """  # noqa: D301 - click's own mark for text that it shall not fold
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     parse_address(listen, option="--listen")
-    plans = to_plans(**plan)
+    capacity = to_capacity(**{name: others.pop(name) for name in CAPACITY})
+    plans = to_plans(**others)
     checked = named_bundle(bundle)
     choice = choose_engine(checked, runtime, precision, threads=threads, plans=plans)
     if choice.why:
         notice(f"fastest here is {choice.why}")
-    engine = choice.engine
-    info = server_info(checked, engine, max_message_bytes=max_message_mib * 2**20, max_pending=max_pending)
-    segmenter = Segmenter(
-        engine, model=info.model, working_spacing_mm=info.working_spacing_mm, max_pending=max_pending
+    info = server_info(
+        checked,
+        choice.engine,
+        max_message_bytes=capacity.max_message_bytes,
+        max_pending=capacity.room.slices,
     )
-    asyncio.run(_serve_until_signalled(segmenter, info, listen))
+    asyncio.run(_serve_until_signalled(choice.engine, info, capacity, listen))
 
 
-async def _serve_until_signalled(segmenter: Segmenter, info: ServerInfo, listen: str) -> None:
+async def _serve_until_signalled(engine: Engine, info: ServerInfo, capacity: Capacity, listen: str) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running_server(segmenter, info, listen=listen) as address:
-        model = info.model
-        click.echo(
-            f"ready: {model.name} {model.version} ({model.precision}, {model.engine}) on {address}; "
-            "stop with Ctrl-C"
+    model = info.model
+    async with WorkerProcesses(capacity.workers, capacity.worker_limits) as workers:
+        segmenter = Segmenter(
+            engine,
+            model=model,
+            working_spacing_mm=info.working_spacing_mm,
+            runner=workers,
+            room=capacity.room,
+            batches=capacity.batches,
         )
-        await stop.wait()
+        async with running_server(segmenter, info, listen=listen) as address:
+            click.echo(
+                f"ready: {model.name} {model.version} ({model.precision}, {model.engine}) on {address}; "
+                "stop with Ctrl-C"
+            )
+            await stop.wait()

@@ -5,5 +5,7 @@ MAX_MESSAGE_MIB = 32
 """Size of one message: an uncompressed cine of 255 frames of 256 x 256 pixels fits."""
 MAX_PENDING = 64
 """Slices that a server takes before it answers the first of them; a further one is told to come again."""
+MAX_PENDING_MIB = 256
+"""Size of the files of these slices, in MiB."""
 TIMEOUT_S = 30.0
 """How long a client waits for one answer."""

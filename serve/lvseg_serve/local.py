@@ -60,7 +60,7 @@ class LocalClient:
 
     def close(self) -> None:
         """End the threads."""
-        self._segmenter.close()
+        self._loop.run(self._segmenter.close())
         self._loop.close()
 
     def __enter__(self) -> Self:

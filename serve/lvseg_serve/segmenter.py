@@ -1,44 +1,52 @@
 """The use case: a DICOM file's bytes in, a segmentation out. Knows neither gRPC nor protobuf."""
 
 import asyncio
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass, field
 from time import perf_counter
-from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lvseg.errors import EngineError, OverloadError
-from lvseg_export.engines.base import Engine
+from lvseg.errors import OverloadError
+from lvseg_export.engines.base import Engine, Prediction
 from lvseg_serve import defaults
 from lvseg_serve.answers import ModelIdentity, Segmentation, StageTimings
+from lvseg_serve.batching import DEFAULT_BATCHES, Batcher, BatchObserver, BatchSettings
 from lvseg_serve.stages import SliceRequest, finish, prepare
+from lvseg_serve.workers.runner import Runner
+from lvseg_serve.workers.threads import WorkerThreads
 
 _SHORTEST_RETRY_S = 0.1
 
-_Result = TypeVar("_Result")
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What a server takes before the first of it is answered, over all callers."""
+
+    slices: int = defaults.MAX_PENDING
+    file_bytes: int = defaults.MAX_PENDING_MIB * 2**20
+    """Of the files of these slices; one file alone may be as large as a message."""
 
 
-class _Inferred(NamedTuple):
-    probability: NDArray[np.float32]  # (H, W), on the working grid
-    inference_ms: float
+DEFAULT_ROOM = Room()
 
 
 class Segmenter:
     """Segments slices with one engine, without holding up the event loop.
 
-    Reading and the work after the engine run in a few threads; the engine has a thread of its own, so that
-    it is called from one thread at a time and in the order in which slices became ready.
+    Reading and the work after the engine run in workers; the engine has a thread of its own, where slices that wait go
+    together as :class:`~lvseg_serve.batching.Batcher` says.
 
     Args:
         engine: Runs the model.
         model: What the engine runs, for the answers.
         working_spacing_mm: Pixel spacing that the model was trained at.
-        max_pending: Slices that may be under way; a further one is refused at once.
+        runner: Runs what comes before and after the engine; by default threads. It is closed with the segmenter.
+        room: What may be under way; more is refused at once.
+        batches: How far slices are put together.
+        observe: Told of each call of the engine.
     """
 
     def __init__(
@@ -47,16 +55,33 @@ class Segmenter:
         *,
         model: ModelIdentity,
         working_spacing_mm: float,
-        max_pending: int = defaults.MAX_PENDING,
+        runner: Runner | None = None,
+        room: Room = DEFAULT_ROOM,
+        batches: BatchSettings = DEFAULT_BATCHES,
+        observe: BatchObserver | None = None,
     ) -> None:
-        self._engine = engine
-        self._max_pending = max_pending
+        self._runner = runner or WorkerThreads()
+        self._room = room
+        self._batches = batches
+        self._observe = observe
         self._pending = 0
-        self._engine_s = 0.0
-        self._model = model
-        self._working_spacing_mm = working_spacing_mm
-        self._workers = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="lvseg-worker")
-        self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="lvseg-engine")
+        self._pending_bytes = 0
+        self._served = _Served(Batcher(engine, batches, observe), model, working_spacing_mm)
+
+    @property
+    def pending(self) -> int:
+        """Slices under way."""
+        return self._pending
+
+    @property
+    def queued(self) -> int:
+        """Slices of them that wait for the engine."""
+        return self._served.batcher.queued
+
+    @property
+    def pending_bytes(self) -> int:
+        """Size of the files of the slices under way."""
+        return self._pending_bytes
 
     async def segment(self, request: SliceRequest) -> Segmentation:
         """Segment one slice.
@@ -68,19 +93,16 @@ class Segmenter:
             DicomError: If the object cannot be read as a slice, or its working grid would be too large.
             ContourError: If the contour is malformed or does not fit the slice.
             EngineError: If the engine fails.
+            WorkerError: If a worker does.
         """
         started = perf_counter()
-        with self._place():
-            prepared = await _run(self._workers, partial(prepare, request, self._working_spacing_mm))
-            inferred = await _run(self._engine_thread, partial(self._infer, prepared.pixels))
-            work = partial(
-                finish,
-                inferred.probability,
-                prepared.grid,
-                contour=prepared.contour,
-                outputs=request.outputs,
+        with self._place(len(request.dicom)), self._served.in_use() as served:
+            prepared = await self._runner.run(prepare, request, served.working_spacing_mm)
+            inferred = await served.batcher.run(prepared.pixels[np.newaxis, np.newaxis])
+            probability = inferred.prediction.probability[0]
+            finished = await self._runner.run(
+                finish, probability, prepared.grid, prepared.contour, request.outputs
             )
-            finished = await _run(self._workers, work)
         rows, columns = prepared.grid.shape
         return Segmentation(
             rows=rows,
@@ -91,49 +113,87 @@ class Segmenter:
             contour=finished.contour,
             area_mm2=finished.area_mm2,
             agreement=finished.agreement,
-            model=self._model,
+            model=served.model,
             timings=StageTimings(
                 decode_ms=prepared.decode_ms,
                 resample_ms=prepared.resample_ms,
-                inference_ms=inferred.inference_ms,
+                inference_ms=inferred.seconds * 1e3,
                 postprocess_ms=finished.postprocess_ms,
                 compare_ms=finished.compare_ms,
                 total_ms=(perf_counter() - started) * 1e3,
             ),
         )
 
-    def close(self) -> None:
-        """Finish the work that has begun, drop the rest and end the threads."""
-        self._workers.shutdown(cancel_futures=True)
-        self._engine_thread.shutdown(cancel_futures=True)
+    async def infer(self, pixels: NDArray[np.float32]) -> Prediction:
+        """Run the engine on slices (N, 1, H, W) that lie on its working grid already.
+
+        Raises:
+            OverloadError: If too many slices are under way.
+            EngineError: If the shape is none that the engine takes, or it fails.
+        """
+        with self._place(pixels.nbytes), self._served.in_use() as served:
+            return (await served.batcher.run(pixels)).prediction
+
+    async def swap(self, engine: Engine, *, model: ModelIdentity, working_spacing_mm: float) -> None:
+        """Let another engine answer from now on.
+
+        Slices that are under way are finished by the engine that they began with; returns once it has no more.
+        """
+        former, self._served = (
+            self._served,
+            _Served(Batcher(engine, self._batches, self._observe), model, working_spacing_mm),
+        )
+        await former.close()
+
+    async def close(self) -> None:
+        """Finish the work that has begun and end the threads."""
+        await self._served.close()
+        await self._runner.close()
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
+    def _place(self, file_bytes: int) -> Iterator[None]:
         """Take one of the places, in the event loop's thread."""
-        if self._pending >= self._max_pending:
-            retry_after_s = max(
-                _SHORTEST_RETRY_S, self._engine_s * self._pending / 2
-            )  # half of them are done then
+        full = self._pending >= self._room.slices
+        if full or (self._pending and self._pending_bytes + file_bytes > self._room.file_bytes):
+            # Half of them are done then.
+            retry_after_s = max(_SHORTEST_RETRY_S, self._served.batcher.slice_seconds * self._pending / 2)
+            size = "" if full else f" of {self._pending_bytes / 2**20:.0f} MiB"
             raise OverloadError(
-                f"{self._pending} slices are under way, the most that are taken; try again in {retry_after_s:.1f} s",
+                f"{self._pending} slices{size} are under way, the most that are taken; "
+                f"try again in {retry_after_s:.1f} s",
                 retry_after_s=retry_after_s,
             )
         self._pending += 1
+        self._pending_bytes += file_bytes
         try:
             yield
         finally:
             self._pending -= 1
-
-    def _infer(self, pixels: NDArray[np.float32]) -> _Inferred:
-        started = perf_counter()
-        probability = self._engine.run(pixels[np.newaxis, np.newaxis]).probability
-        if probability.shape != (1, *pixels.shape):
-            raise EngineError(
-                f"the engine answered with shape {probability.shape}, expected {(1, *pixels.shape)}"
-            )
-        self._engine_s = perf_counter() - started
-        return _Inferred(probability[0], self._engine_s * 1e3)
+            self._pending_bytes -= file_bytes
 
 
-async def _run(pool: ThreadPoolExecutor, work: Callable[[], _Result]) -> _Result:
-    return await asyncio.get_running_loop().run_in_executor(pool, work)
+@dataclass(eq=False)
+class _Served:
+    """An engine, and the slices that began with it."""
+
+    batcher: Batcher
+    model: ModelIdentity
+    working_spacing_mm: float
+    _users: int = 0
+    _left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @contextmanager
+    def in_use(self) -> Iterator["_Served"]:
+        self._users += 1
+        try:
+            yield self
+        finally:
+            self._users -= 1
+            self._left.set()
+
+    async def close(self) -> None:
+        """Wait for the last of its slices, and end its thread."""
+        while self._users:
+            self._left.clear()
+            await self._left.wait()
+        await self.batcher.close()

@@ -1,8 +1,9 @@
 """What is done to a slice before and after the engine: functions of their arguments, for any thread or process."""
 
 from dataclasses import dataclass
+from pickle import PickleBuffer
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,14 @@ class SliceRequest:
     contour: NDArray[np.float64] | str | None = None
     """Contour to compare with: points of shape (N, 2), or the text of a Sunnybrook contour file."""
     outputs: frozenset[Output] = ALL_OUTPUTS
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled; a file is large, and a buffer may travel beside the pickle."""
+        return {**self.__dict__, "dicom": PickleBuffer(self.dicom)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what :meth:`__getstate__` gave."""
+        self.__dict__.update(state, dicom=bytes(state["dicom"]))
 
 
 class Grid(NamedTuple):
@@ -96,7 +105,6 @@ def prepare(request: SliceRequest, working_spacing_mm: float) -> Prepared:
 def finish(
     probability: NDArray[np.float32],
     grid: Grid,
-    *,
     contour: NDArray[np.float64] | None,
     outputs: frozenset[Output],
 ) -> Finished:

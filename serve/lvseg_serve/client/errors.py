@@ -47,7 +47,7 @@ def _typed(
         return InputError(
             details, reason=info.reason, field=violations[0].field, expected=violations[0].description
         )
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if code is grpc.StatusCode.UNAVAILABLE and not info.reason:
         message = f"no server at {address} answers; check the address, or start one with lvseg-serve"
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
         message = f"the server at {address} gave no answer within {timeout_s:g} s; allow it more time"

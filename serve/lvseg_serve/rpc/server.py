@@ -72,7 +72,7 @@ async def running_server(
             await checks.enter_graceful_shutdown()
             await server.stop(grace_s)
     finally:
-        segmenter.close()
+        await segmenter.close()
 
 
 def _check_free(host: str, port: int) -> None:

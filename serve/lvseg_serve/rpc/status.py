@@ -32,11 +32,13 @@ from lvseg.errors import (
     RunError,
     ServerError,
     WeightsError,
+    WorkerError,
+    WorkerLostError,
 )
 
 DOMAIN = "lvseg"
-OVERLOAD = "OVERLOAD"
-"""Reason of a refusal that tells when to come again."""
+OVERLOAD, WORKER_LOST = "OVERLOAD", "WORKER_LOST"
+"""Reasons of refusals that tell when to come again."""
 
 STATUS: dict[type[LvsegError], grpc.StatusCode] = {
     InputError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -53,8 +55,11 @@ STATUS: dict[type[LvsegError], grpc.StatusCode] = {
     OverloadError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     EngineError: grpc.StatusCode.INTERNAL,
     ServerError: grpc.StatusCode.INTERNAL,
+    WorkerError: grpc.StatusCode.INTERNAL,
+    WorkerLostError: grpc.StatusCode.UNAVAILABLE,
 }
 
+_NEW_WORKER_S = 0.1
 _MAX_TEXT = 500  # gRPC refuses a status whose metadata exceed 8 KiB, and with it the reason
 
 _logger = logging.getLogger(__name__)
@@ -75,7 +80,9 @@ def to_status(error: Exception) -> status_pb2.Status:
     if isinstance(error, InputError) and STATUS.get(type(error)) is grpc.StatusCode.INVALID_ARGUMENT:
         return _invalid_argument(error)
     if isinstance(error, OverloadError):
-        return _overload(error)
+        return _come_again(grpc.StatusCode.RESOURCE_EXHAUSTED, error, OVERLOAD, error.retry_after_s)
+    if isinstance(error, WorkerLostError):
+        return _come_again(grpc.StatusCode.UNAVAILABLE, error, WORKER_LOST, _NEW_WORKER_S)
     reference = uuid.uuid4().hex[:12]
     _logger.error("internal error %s: %s", reference, describe(error))
     return _status(
@@ -95,11 +102,12 @@ def _invalid_argument(error: InputError) -> status_pb2.Status:
     return _status(grpc.StatusCode.INVALID_ARGUMENT, _cut(str(error)), *details)
 
 
-def _overload(error: OverloadError) -> status_pb2.Status:
+def _come_again(
+    code: grpc.StatusCode, error: LvsegError, reason: str, retry_after_s: float
+) -> status_pb2.Status:
     retry = error_details_pb2.RetryInfo()
-    retry.retry_delay.FromNanoseconds(round(error.retry_after_s * 1e9))
-    info = error_details_pb2.ErrorInfo(reason=OVERLOAD, domain=DOMAIN)
-    return _status(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error), info, retry)
+    retry.retry_delay.FromNanoseconds(round(retry_after_s * 1e9))
+    return _status(code, str(error), error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN), retry)
 
 
 def _status(code: grpc.StatusCode, message: str, *details: Message) -> status_pb2.Status:

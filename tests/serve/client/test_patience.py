@@ -10,6 +10,7 @@ import pytest
 from lvseg.errors import ServerError
 from lvseg_serve.client import AsyncClient, Client
 from lvseg_serve.client.patience import Patience
+from lvseg_serve.segmenter import Room
 
 Serving = Callable[..., AbstractContextManager[str]]
 BUSY = ServerError("busy", code="RESOURCE_EXHAUSTED", reason="OVERLOAD", retry_after_s=2.0)
@@ -38,7 +39,7 @@ def test_otherwise_the_error_is_the_callers(patience, error):
 def test_a_slice_that_a_busy_server_does_not_take_is_an_error_with_the_time_to_come_again(
     serving: Serving, gated_engine, dicom: bytes
 ):
-    with serving(gated_engine, max_pending=1) as address, Client(address, retry=False) as client:
+    with serving(gated_engine, room=Room(slices=1)) as address, Client(address, retry=False) as client:
         first = threading.Thread(target=client.segment, args=[dicom])
         first.start()
         assert gated_engine.entered.wait(timeout=60)
@@ -51,7 +52,7 @@ def test_a_slice_that_a_busy_server_does_not_take_is_an_error_with_the_time_to_c
 
 
 def test_a_patient_client_is_answered_when_there_is_room(serving: Serving, gated_engine, dicom: bytes):
-    with serving(gated_engine, max_pending=1) as address, Client(address) as client:
+    with serving(gated_engine, room=Room(slices=1)) as address, Client(address) as client:
         first = threading.Thread(target=client.segment, args=[dicom])
         first.start()
         assert gated_engine.entered.wait(timeout=60)
@@ -63,7 +64,7 @@ def test_a_patient_client_is_answered_when_there_is_room(serving: Serving, gated
 
 
 async def test_so_is_a_patient_client_for_asyncio(serving: Serving, gated_engine, dicom: bytes):
-    with serving(gated_engine, max_pending=1) as address, Client(address) as other:
+    with serving(gated_engine, room=Room(slices=1)) as address, Client(address) as other:
         first = threading.Thread(target=other.segment, args=[dicom])
         first.start()
         assert gated_engine.entered.wait(timeout=60)

@@ -1,0 +1,181 @@
+"""Adaptive batching: slices that wait while the engine is at work go into it together, as far as that is worth it."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvseg.errors import EngineError
+from lvseg_export.engines.base import Engine, Prediction
+
+_MEMORY = 0.8
+"""Share of what was known of an engine's speed that a further batch leaves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSettings:
+    """How far slices are put together."""
+
+    max_size: int = 32
+    """Slices in one call of the engine."""
+    budget_ms: float = 20.0
+    """How long such a call may take, as far as can be told; one slice may always take as long as it needs."""
+
+
+DEFAULT_BATCHES = BatchSettings()
+
+
+class Inferred(NamedTuple):
+    """What the engine says of slices that came together."""
+
+    prediction: Prediction
+    """Mask and probability, shape (N, H, W)."""
+    seconds: float
+    """Of the call, which other slices may have shared."""
+
+
+BatchObserver = Callable[[int, float], None]
+"""Told of each call of an engine: its slices and seconds."""
+
+
+@dataclass(eq=False)
+class _Job:
+    pixels: NDArray[np.float32]  # (n, 1, H, W)
+    answer: asyncio.Future[Inferred] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+class Batcher:
+    """Runs an engine, one call at a time, in a thread of its own.
+
+    A slice never waits for company: it is run at once when the engine is idle. Those that came while it was not are
+    taken in their order, with others of the same shape, up to the number that the time budget allows by the speed
+    seen so far. On a processor that gains nothing by batches this is one slice, so none waits for another's work.
+
+    A caller that leaves takes its slice out of the queue; one that leaves later disturbs nobody. An engine that
+    fails, fails those whose slices it had.
+
+    Args:
+        engine: What is run.
+        settings: How far slices are put together.
+        observe: Told of each call.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: BatchSettings = DEFAULT_BATCHES,
+        observe: BatchObserver | None = None,
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._observe = observe
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lvseg-engine")
+        self._waiting: deque[_Job] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        self._seconds_per_pixel = 0.0
+        self._slice_seconds = 0.0
+
+    @property
+    def queued(self) -> int:
+        """How many slices wait."""
+        return sum(len(job.pixels) for job in self._waiting if not job.answer.done())
+
+    @property
+    def slice_seconds(self) -> float:
+        """How long a slice takes, as far as is known; 0 before the first."""
+        return self._slice_seconds
+
+    async def run(self, pixels: NDArray[np.float32]) -> Inferred:
+        """Run slices (N, 1, H, W) that belong together.
+
+        Raises:
+            EngineError: If the engine fails.
+        """
+        job = _Job(pixels)
+        self._waiting.append(job)
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
+        return await job.answer
+
+    async def close(self) -> None:
+        """Finish what was taken, and end the thread."""
+        if self._worker is not None:
+            await self._worker
+        self._thread.shutdown()
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while jobs := self._take():
+                try:
+                    inferred = await loop.run_in_executor(self._thread, self._infer, jobs)
+                except Exception as error:  # noqa: BLE001  it is the callers', each of whom gets it
+                    for job in jobs:
+                        if not job.answer.done():
+                            job.answer.set_exception(error)
+                else:
+                    self._share(jobs, inferred)
+        finally:
+            self._worker = None
+
+    def _take(self) -> list[_Job]:
+        """Return the oldest job, and what goes with it."""
+        waiting = [job for job in self._waiting if not job.answer.done()]
+        self._waiting = deque(waiting)
+        if not waiting:
+            return []
+        first = waiting[0]
+        shape, room = first.pixels.shape[1:], self._room(first.pixels)
+        taken: list[_Job] = []
+        for job in waiting:
+            if job is first or (job.pixels.shape[1:] == shape and len(job.pixels) <= room):
+                taken.append(job)
+                room -= len(job.pixels)
+        self._waiting = deque(job for job in waiting if job not in taken)
+        return taken
+
+    def _room(self, pixels: NDArray[np.float32]) -> int:
+        """Return how many slices of the size of these may go into one call."""
+        seconds = self._seconds_per_pixel * pixels[0].size
+        if seconds == 0:
+            return 1  # nothing is known yet
+        return min(self._settings.max_size, int(self._settings.budget_ms / 1e3 / seconds))
+
+    def _infer(self, jobs: list[_Job]) -> Inferred:
+        pixels = jobs[0].pixels if len(jobs) == 1 else np.concatenate([job.pixels for job in jobs])
+        started = perf_counter()
+        prediction = self._engine.run(pixels)
+        seconds = perf_counter() - started
+        expected = (len(pixels), *pixels.shape[2:])
+        for found in prediction:
+            if found.shape != expected:
+                raise EngineError(f"the engine answered with shape {found.shape}, expected {expected}")
+        self._learn(pixels, seconds)
+        if self._observe is not None:
+            self._observe(len(pixels), seconds)
+        return Inferred(prediction, seconds)
+
+    def _learn(self, pixels: NDArray[np.float32], seconds: float) -> None:
+        now = seconds / pixels.size
+        known = self._seconds_per_pixel
+        self._seconds_per_pixel = now if known == 0 else _MEMORY * known + (1 - _MEMORY) * now
+        self._slice_seconds = seconds / len(pixels)
+
+    def _share(self, jobs: list[_Job], inferred: Inferred) -> None:
+        start = 0
+        for job in jobs:
+            end = start + len(job.pixels)
+            if not job.answer.done():
+                mask, probability = inferred.prediction
+                job.answer.set_result(
+                    Inferred(Prediction(mask[start:end], probability[start:end]), inferred.seconds)
+                )
+            start = end
