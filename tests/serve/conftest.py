@@ -2,20 +2,27 @@
 
 import asyncio
 import io
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 import pydicom
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from lvseg.errors import EngineError
+from lvseg_export.bundle import EngineFile, InputContract, Manifest, ModelInfo, sha256_of
 from lvseg_export.engines.base import Engine, Prediction
 from lvseg_serve.answers import Limits, ModelIdentity, ServerInfo
 from lvseg_serve.rpc.server import running_server
@@ -23,6 +30,8 @@ from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.stages import MAX_WORKING_PIXELS
 
 WORKING_SPACING_MM = 1.5
+SERVE_OPTIONS = ("--engine", "onnxruntime", "--threads", "1")
+SERVE = "from lvseg_serve.commands import serve; serve()"
 
 
 class ThresholdEngine:
@@ -219,3 +228,81 @@ def server(
     """Address of a server with the threshold engine."""
     with serving(engine) as address:
         yield address
+
+
+def _threshold_graph() -> onnx.ModelProto:
+    """The contract's graph for the simplest model: what is brighter than 500 is left ventricle."""
+    constants = [("limit", np.float32(500)), ("channel", np.array([1], dtype=np.int64))]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Squeeze", ["pixels", "channel"], ["grey"]),
+            helper.make_node("Greater", ["grey", "limit"], ["bright"]),
+            helper.make_node("Cast", ["bright"], ["mask"], to=TensorProto.UINT8),
+            helper.make_node("Cast", ["bright"], ["probability"], to=TensorProto.FLOAT),
+        ],
+        "threshold",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["N", 1, "H", "W"])],
+        [
+            helper.make_tensor_value_info("mask", TensorProto.UINT8, ["N", "H", "W"]),
+            helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["N", "H", "W"]),
+        ],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+@pytest.fixture
+def threshold_bundle(tmp_path: Path) -> Path:
+    """A bundle of the simplest model, on pixels of 1.5 mm."""
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(_threshold_graph().SerializeToString())
+    pixels = np.array([[[[100, 1000], [1000, 100]]]], dtype=np.float32)
+    mask = pixels[:, 0] > 500
+    np.savez(
+        folder / "reference.npz",
+        pixels=pixels,
+        mask=mask.astype(np.uint8),
+        probability=mask.astype(np.float32),
+    )
+    manifest = Manifest(
+        model=ModelInfo(name="threshold", version="0123456789ab", architecture="threshold", options={}),
+        input=InputContract(channels=1, working_spacing_mm=1.5),
+        labels=("background", "left ventricle"),
+        training={},
+        engines=(EngineFile(file="model.onnx", runtime="onnx", precision="fp32"),),
+        sha256={path.name: sha256_of(path) for path in folder.iterdir()},
+    )
+    (folder / "manifest.json").write_text(manifest.to_json())
+    return folder
+
+
+class Running(NamedTuple):
+    """A lvseg-serve that is ready."""
+
+    process: subprocess.Popen[str]
+    ready: str
+    """The line that it printed."""
+
+    @property
+    def address(self) -> str:
+        match = re.search(r"127\.0\.0\.1:[1-9][0-9]*", self.ready)
+        assert match, self.ready
+        return match[0]
+
+
+@pytest.fixture
+def serving_process(threshold_bundle: Path) -> Callable[..., AbstractContextManager[Running]]:
+    """Run lvseg-serve as a process of its own until the block ends."""
+
+    @contextmanager
+    def serving(*arguments: str) -> Iterator[Running]:
+        command = [sys.executable, "-c", SERVE, str(threshold_bundle), *SERVE_OPTIONS, *arguments]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                yield Running(process, process.stdout.readline())
+            finally:
+                process.kill()
+
+    return serving
