@@ -11,7 +11,7 @@ VALIDATE ?=
 DEMO ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types protos check clean
+.PHONY: help install demo test soak lint types protos check clean
 
 help:  ## Show what there is to make.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ demo: install  ## Train, export, serve and measure on phantoms, or on IMAGES and
 # A process for each core, up to 4, with one thread each: two threads on a core that another wants are slower than one.
 test: install  ## Run the tests.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+soak: install  ## Run the tests that go on for minutes; LVSEG_SOAK_S=SECONDS each.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak --log-cli-level=INFO
 
 lint: install  ## Check style.
 	$(BIN)/ruff check --no-cache .
