@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvseg.metrics import Agreement
+from lvseg.plausibility import Plausibility
 
 
 class Output(StrEnum):
@@ -48,7 +49,7 @@ class StageTimings:
     postprocess_ms: float
     """Bringing the probability back to the slice's grid; mask, outline and area."""
     compare_ms: float
-    """Comparing with the caller's contour; 0 when none came."""
+    """Comparing with the caller's contour, and judging it; 0 when none came."""
     total_ms: float
     """From the request to the result, with every wait between the stages."""
 
@@ -72,6 +73,8 @@ class Segmentation:
     """Area of the whole mask; 0 when the model found no left ventricle."""
     agreement: Agreement | None
     """How well the mask agrees with the caller's contour; None when none was given."""
+    plausibility: Plausibility | None
+    """What the caller's contour looks like, where it does not look like the cavity; None when none was given."""
     model: ModelIdentity
     timings: StageTimings
 

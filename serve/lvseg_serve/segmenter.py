@@ -101,7 +101,7 @@ class Segmenter:
             inferred = await served.batcher.run(prepared.pixels[np.newaxis, np.newaxis])
             probability = inferred.prediction.probability[0]
             finished = await self._runner.run(
-                finish, probability, prepared.grid, prepared.contour, request.outputs
+                finish, probability, prepared.grid, prepared.compared, request.outputs
             )
         rows, columns = prepared.grid.shape
         return Segmentation(
@@ -113,6 +113,7 @@ class Segmenter:
             contour=finished.contour,
             area_mm2=finished.area_mm2,
             agreement=finished.agreement,
+            plausibility=finished.plausibility,
             model=served.model,
             timings=StageTimings(
                 decode_ms=prepared.decode_ms,

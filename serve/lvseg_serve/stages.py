@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lvseg.contour import mask_area_mm2, mask_to_contour, parse_contour
+from lvseg.contour import contour_to_mask, mask_area_mm2, mask_to_contour, parse_contour
 from lvseg.dicom import read_slice
 from lvseg.errors import DicomError
 from lvseg.metrics import Agreement, compare
+from lvseg.plausibility import Plausibility, judge_contour
 from lvseg.resample import mask_from_working, to_working, working_shape
 from lvseg_serve.answers import ALL_OUTPUTS, Output
 
@@ -52,6 +53,15 @@ class Grid(NamedTuple):
     """Which frame of its object it is, counted from 1."""
 
 
+class Compared(NamedTuple):
+    """What a mask is compared with."""
+
+    contour: NDArray[np.float64]
+    """Of the request, as points."""
+    pixels: NDArray[np.float32]
+    """Of the slice as it was sent, by which the contour is judged."""
+
+
 class Prepared(NamedTuple):
     """A slice that is ready for the engine."""
 
@@ -59,8 +69,8 @@ class Prepared(NamedTuple):
     """Shape (H, W), on the working grid."""
     grid: Grid
     """Of the slice as it was sent."""
-    contour: NDArray[np.float64] | None
-    """Of the request, as points; None when none came."""
+    compared: Compared | None
+    """None when no contour came."""
     decode_ms: float
     resample_ms: float
 
@@ -72,6 +82,7 @@ class Finished(NamedTuple):
     contour: NDArray[np.float64] | None
     area_mm2: float
     agreement: Agreement | None
+    plausibility: Plausibility | None
     postprocess_ms: float
     compare_ms: float
 
@@ -99,13 +110,14 @@ def prepare(request: SliceRequest, working_spacing_mm: float) -> Prepared:
     pixels = to_working(slice_.pixels, slice_.pixel_spacing, working_spacing_mm)
     height, width = slice_.pixels.shape
     grid = Grid((height, width), slice_.pixel_spacing, slice_.frame)
-    return Prepared(pixels, grid, contour, decode_ms, watch.lap_ms())
+    compared = None if contour is None else Compared(contour, slice_.pixels)
+    return Prepared(pixels, grid, compared, decode_ms, watch.lap_ms())
 
 
 def finish(
     probability: NDArray[np.float32],
     grid: Grid,
-    contour: NDArray[np.float64] | None,
+    compared: Compared | None,
     outputs: frozenset[Output],
 ) -> Finished:
     """Bring a probability of the working grid back to the slice, and compare with the contour, if one came.
@@ -118,14 +130,19 @@ def finish(
     outline = mask_to_contour(mask) if Output.CONTOUR in outputs else None
     area_mm2 = mask_area_mm2(mask, grid.pixel_spacing)
     postprocess_ms = watch.lap_ms()
-    agreement = None if contour is None else compare(mask, contour, grid.pixel_spacing)
+    agreement = plausibility = None
+    if compared is not None:
+        agreement = compare(mask, compared.contour, grid.pixel_spacing)
+        drawn = contour_to_mask(compared.contour, grid.shape)
+        plausibility = judge_contour(compared.pixels, mask, drawn, grid.pixel_spacing)
     return Finished(
         mask=mask if Output.MASK in outputs else None,
         contour=outline,
         area_mm2=area_mm2,
         agreement=agreement,
+        plausibility=plausibility,
         postprocess_ms=postprocess_ms,
-        compare_ms=0.0 if contour is None else watch.lap_ms(),
+        compare_ms=0.0 if compared is None else watch.lap_ms(),
     )
 
 

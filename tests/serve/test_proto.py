@@ -1,5 +1,6 @@
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,7 +78,7 @@ def test_fields_of_a_length_time_or_area_say_their_unit(proto: descriptor_pb2.Fi
 def test_names_follow_the_conventions_of_buf(proto: descriptor_pb2.FileDescriptorProto) -> None:
     assert Path(PROTO).parent.as_posix().replace("/", ".") == proto.package
     for enum in proto.enum_type:
-        prefix = enum.name.upper()
+        prefix = re.sub(r"(?<!^)(?=[A-Z])", "_", enum.name).upper()
         assert (enum.value[0].name, enum.value[0].number) == (f"{prefix}_UNSPECIFIED", 0)
         assert all(value.name.startswith(f"{prefix}_") for value in enum.value)
     for service in proto.service:

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 from skimage.transform import resize
 
 from lvseg.errors import ContourError, DicomError, EngineError, OverloadError
+from lvseg.plausibility import Flag
 from lvseg_serve.answers import ModelIdentity, Output
 from lvseg_serve.segmenter import Room, Segmenter
-from lvseg_serve.stages import SliceRequest
+from lvseg_serve.stages import SliceRequest, prepare
 
 
 @pytest.fixture
@@ -52,6 +53,37 @@ async def test_a_contour_around_the_same_pixels_agrees_in_full(
     assert answer.agreement.dice == 1.0
     assert answer.agreement.hausdorff_mm == 0.0
     assert answer.agreement.good
+
+
+async def test_a_contour_that_lies_elsewhere_is_flagged(
+    segmenter: Segmenter, dicom: bytes, contour: NDArray[np.float64]
+) -> None:
+    moved = contour + np.array((12.0, -8.0))  # pixels of 1.5 mm
+    answer = await segmenter.segment(SliceRequest(dicom=dicom, contour=moved))
+    assert answer.plausibility is not None
+    assert answer.plausibility.flags == {Flag.OTHER_PLACE}
+    assert answer.plausibility.offset_mm == pytest.approx((18.0, -12.0))
+
+
+async def test_a_contour_is_judged_by_the_slice_as_it_was_sent(segmenter: Segmenter, make_dicom) -> None:
+    # At 3 mm, twice the working spacing: a cavity of 12 x 12 pixels in a wall of 3.
+    pixels = np.full((40, 48), 600)
+    pixels[:4] = 0
+    pixels[11:29, 15:33] = 300
+    pixels[14:26, 18:30] = 1000
+    outer = np.array([(14.5, 10.5), (32.5, 10.5), (32.5, 28.5), (14.5, 28.5)])
+    find_blood = make_dicom(np.where(pixels == 600, 400, pixels), spacing=(3.0, 3.0))
+    answer = await segmenter.segment(SliceRequest(dicom=find_blood, contour=outer))
+    assert answer.plausibility is not None
+    assert answer.plausibility.flags == {Flag.EPICARDIUM}
+
+
+async def test_without_a_contour_nothing_is_judged_and_no_pixels_are_kept(
+    segmenter: Segmenter, dicom: bytes
+) -> None:
+    answer = await segmenter.segment(SliceRequest(dicom=dicom))
+    assert answer.plausibility is None
+    assert prepare(SliceRequest(dicom=dicom), working_spacing_mm=1.5).compared is None
 
 
 async def test_a_contour_may_come_as_text(segmenter: Segmenter, dicom: bytes) -> None:

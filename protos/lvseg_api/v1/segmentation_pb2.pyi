@@ -57,6 +57,40 @@ OUTPUT_CONTOUR: Output.ValueType  # 2
 """SegmentResponse.contour."""
 Global___Output: _TypeAlias = Output  # noqa: Y015
 
+class _ContourFlag:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContourFlagEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContourFlag.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTOUR_FLAG_UNSPECIFIED: _ContourFlag.ValueType  # 0
+    """Never sent."""
+    CONTOUR_FLAG_EPICARDIUM: _ContourFlag.ValueType  # 1
+    """The outer boundary of the wall: around the mask, concentric with it, and the image shows wall between them."""
+    CONTOUR_FLAG_OTHER_FRAME: _ContourFlag.ValueType  # 2
+    """The cavity at another time of the heartbeat: much wider or narrower than the mask, and the image agrees with the
+    mask.
+    """
+    CONTOUR_FLAG_OTHER_PLACE: _ContourFlag.ValueType  # 3
+    """Somewhere else: another slice, another patient, or coordinates of another grid."""
+
+class ContourFlag(_ContourFlag, metaclass=_ContourFlagEnumTypeWrapper):
+    """What usually goes wrong with a contour. A flag is a hint for a person: another slice of the same heart may look as
+    the same slice at another time does.
+    """
+
+CONTOUR_FLAG_UNSPECIFIED: ContourFlag.ValueType  # 0
+"""Never sent."""
+CONTOUR_FLAG_EPICARDIUM: ContourFlag.ValueType  # 1
+"""The outer boundary of the wall: around the mask, concentric with it, and the image shows wall between them."""
+CONTOUR_FLAG_OTHER_FRAME: ContourFlag.ValueType  # 2
+"""The cavity at another time of the heartbeat: much wider or narrower than the mask, and the image agrees with the
+mask.
+"""
+CONTOUR_FLAG_OTHER_PLACE: ContourFlag.ValueType  # 3
+"""Somewhere else: another slice, another patient, or coordinates of another grid."""
+Global___ContourFlag: _TypeAlias = ContourFlag  # noqa: Y015
+
 @_typing.final
 class SegmentRequest(_message.Message):
     """One slice to segment."""
@@ -225,6 +259,7 @@ class SegmentResponse(_message.Message):
     AGREEMENT_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
+    PLAUSIBILITY_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     """Rows of the slice and of the mask, in pixels."""
     columns: _builtins.int
@@ -255,6 +290,10 @@ class SegmentResponse(_message.Message):
     def timings(self) -> Global___StageTimings:
         """Where the time went."""
 
+    @_builtins.property
+    def plausibility(self) -> Global___Plausibility:
+        """What the contour of the request looks like. Absent: no contour came."""
+
     def __init__(
         self,
         *,
@@ -268,10 +307,11 @@ class SegmentResponse(_message.Message):
         agreement: Global___Agreement | None = ...,
         model: Global___ModelIdentity | None = ...,
         timings: Global___StageTimings | None = ...,
+        plausibility: Global___Plausibility | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "contour", b"contour", "model", b"model", "pixel_spacing", b"pixel_spacing", "timings", b"timings"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "contour", b"contour", "model", b"model", "pixel_spacing", b"pixel_spacing", "plausibility", b"plausibility", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "area_mm2", b"area_mm2", "columns", b"columns", "contour", b"contour", "frame", b"frame", "mask_png", b"mask_png", "model", b"model", "pixel_spacing", b"pixel_spacing", "rows", b"rows", "timings", b"timings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "area_mm2", b"area_mm2", "columns", b"columns", "contour", b"contour", "frame", b"frame", "mask_png", b"mask_png", "model", b"model", "pixel_spacing", b"pixel_spacing", "plausibility", b"plausibility", "rows", b"rows", "timings", b"timings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -317,6 +357,64 @@ class Agreement(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__hausdorff_mm) -> _WhichOneofReturnType__hausdorff_mm | None: ...
 
 Global___Agreement: _TypeAlias = Agreement  # noqa: Y015
+
+@_typing.final
+class Plausibility(_message.Message):
+    """What a contour looks like beside the mask and the image of its slice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAGS_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def flags(self) -> _containers.RepeatedScalarFieldContainer[Global___ContourFlag.ValueType]:
+        """What it looks like where it does not look like the cavity of this slice: one at most for now. Pass over those
+        that you do not know. Empty: nothing is wrong with it, or nothing can be said as the mask is empty.
+        """
+
+    @_builtins.property
+    def offset(self) -> Global___Offset:
+        """From the centroid of the mask to that of what the contour encloses. Absent: one of them encloses no pixel."""
+
+    def __init__(
+        self,
+        *,
+        flags: _abc.Iterable[Global___ContourFlag.ValueType] | None = ...,
+        offset: Global___Offset | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flags", b"flags", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Plausibility: _TypeAlias = Plausibility  # noqa: Y015
+
+@_typing.final
+class Offset(_message.Message):
+    """A way in a slice, in mm."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    X_MM_FIELD_NUMBER: _builtins.int
+    Y_MM_FIELD_NUMBER: _builtins.int
+    x_mm: _builtins.float
+    """To the right, along the rows, in mm."""
+    y_mm: _builtins.float
+    """Down, along the columns, in mm."""
+    def __init__(
+        self,
+        *,
+        x_mm: _builtins.float = ...,
+        y_mm: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["x_mm", b"x_mm", "y_mm", b"y_mm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Offset: _TypeAlias = Offset  # noqa: Y015
 
 @_typing.final
 class ModelIdentity(_message.Message):
@@ -381,7 +479,7 @@ class StageTimings(_message.Message):
     postprocess_ms: _builtins.float
     """Bringing the probability back to the slice's grid; mask, outline and area."""
     compare_ms: _builtins.float
-    """Comparing with the contour of the request; 0 when none came."""
+    """Comparing with the contour of the request, and judging it; 0 when none came."""
     total_ms: _builtins.float
     """From the decoded request to the finished result, with every wait between the stages."""
     def __init__(

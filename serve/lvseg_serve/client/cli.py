@@ -15,6 +15,7 @@ from lvseg.folders import check_free, new_folder
 from lvseg_serve import defaults
 from lvseg_serve.address import parse_address
 from lvseg_serve.client.contours import match_contours
+from lvseg_serve.client.doubts import doubts
 from lvseg_serve.client.jobs import Job, Outcome, Segmenting, run_jobs
 from lvseg_serve.client.paths import absolute, result_names
 from lvseg_serve.client.results import TABLE, write_table
@@ -222,6 +223,8 @@ def _report(outcomes: Sequence[Outcome], out: Path) -> None:
         click.echo(
             f"{len(bare)} slices have no overlay, the first: {bare[0].file}: {bare[0].error}", err=True
         )
+    for doubt in doubts(outcomes):
+        click.echo(doubt, err=True)
     summary = f"{len(rows) - len(faults)} of {len(rows)} slices segmented; results and {TABLE} in {out}"
     if dices:
         summary += f"; mean Dice {sum(dices) / len(dices):.4f} over the {len(dices)} with a contour"

@@ -8,11 +8,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from lvseg.errors import ServerError
 from lvseg.metrics import Agreement
+from lvseg.plausibility import Flag, Plausibility
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_serve.answers import Limits, ModelIdentity, Output, Segmentation, ServerInfo, StageTimings
 from lvseg_serve.png import decode_mask
 
 _OUTPUTS = {Output.MASK: pb.OUTPUT_MASK, Output.CONTOUR: pb.OUTPUT_CONTOUR}
+_FLAGS: dict[int, Flag] = {
+    pb.CONTOUR_FLAG_EPICARDIUM: Flag.EPICARDIUM,
+    pb.CONTOUR_FLAG_OTHER_FRAME: Flag.OTHER_FRAME,
+    pb.CONTOUR_FLAG_OTHER_PLACE: Flag.OTHER_PLACE,
+}
 
 
 def to_message(
@@ -69,6 +75,7 @@ def from_segment_response(message: pb.SegmentResponse) -> Segmentation:
         contour=_points(message.contour) if message.HasField("contour") else None,
         area_mm2=message.area_mm2,
         agreement=_agreement(message.agreement) if message.HasField("agreement") else None,
+        plausibility=_plausibility(message.plausibility) if message.HasField("plausibility") else None,
         model=_model(message.model),
         timings=StageTimings(
             decode_ms=message.timings.decode_ms,
@@ -123,6 +130,14 @@ def _agreement(message: pb.Agreement) -> Agreement:
         apd_mm=message.apd_mm if message.HasField("apd_mm") else None,
         hausdorff_mm=message.hausdorff_mm if message.HasField("hausdorff_mm") else None,
         good=message.good,
+    )
+
+
+def _plausibility(message: pb.Plausibility) -> Plausibility:
+    return Plausibility(
+        # A newer server may know more flags than this client, whose other figures hold all the same.
+        flags=frozenset(_FLAGS[number] for number in message.flags if number in _FLAGS),
+        offset_mm=(message.offset.x_mm, message.offset.y_mm) if message.HasField("offset") else None,
     )
 
 

@@ -56,6 +56,10 @@ class Outcome:
     row: Row
     error: LvsegError | None = None
     """Why it failed."""
+    offset_mm: tuple[float, float] | None = None
+    """Of its contour, (x, y), as :class:`lvseg.plausibility.Plausibility` has it."""
+    series: str = ""
+    """UID of the slice's series, where the slice can be read here and says it. Never printed."""
 
 
 def run_jobs(client: Segmenting, jobs: Iterable[Job], folder: Path) -> Iterator[Outcome]:
@@ -68,14 +72,14 @@ def run_jobs(client: Segmenting, jobs: Iterable[Job], folder: Path) -> Iterator[
         try:
             if gone is not None:
                 raise ServerError("not sent, as the server was gone", code=gone.code)
-            yield Outcome(_run(client, job, folder))
+            yield _run(client, job, folder)
         except LvsegError as error:
             if isinstance(error, ServerError) and error.code == "UNAVAILABLE":
                 gone = error
             yield Outcome(Row(file=job.file, frame=job.frame, status="failed", error=str(error)), error)
 
 
-def _run(client: Segmenting, job: Job, folder: Path) -> Row:
+def _run(client: Segmenting, job: Job, folder: Path) -> Outcome:
     dicom = _read(job.path)
     contour = None if job.contour is None else read_contour(job.contour)
     started = perf_counter()
@@ -86,9 +90,10 @@ def _run(client: Segmenting, job: Job, folder: Path) -> Row:
         slice_ = read_slice(dicom, frame=job.frame, pixel_spacing=job.pixel_spacing)
     except DicomError as error:
         # The server may have a decoder that is not installed here; its answer holds all the same.
-        return dataclasses.replace(row, error=f"no overlay: {error}")
+        return Outcome(dataclasses.replace(row, error=f"no overlay: {error}"))
     write_overlay(folder, job.name, slice_, answer, contour)
-    return row
+    offset_mm = answer.plausibility.offset_mm if answer.plausibility else None
+    return Outcome(row, offset_mm=offset_mm, series=slice_.series_instance_uid)
 
 
 def _read(path: Path) -> bytes:

@@ -30,6 +30,8 @@ class Row:
     apd_mm: float | None = None
     hausdorff_mm: float | None = None
     good: bool | None = None
+    flags: str = ""
+    """What is wrong with the contour, as :class:`lvseg.plausibility.Flag` says it, with spaces between."""
     model: str = ""
     engine: str = ""
     ms: float | None = None
@@ -42,7 +44,7 @@ class Row:
 
 def answered(file: str, answer: Segmentation, ms: float) -> Row:
     """Return the row of a slice that the server segmented."""
-    agreement = answer.agreement
+    agreement, plausibility = answer.agreement, answer.plausibility
     return Row(
         file=file,
         frame=answer.frame,
@@ -53,6 +55,7 @@ def answered(file: str, answer: Segmentation, ms: float) -> Row:
         apd_mm=agreement.apd_mm if agreement else None,
         hausdorff_mm=agreement.hausdorff_mm if agreement else None,
         good=agreement.good if agreement else None,
+        flags=" ".join(sorted(plausibility.flags)) if plausibility else "",
         model=f"{answer.model.name} {answer.model.version}",
         engine=f"{answer.model.engine} {answer.model.precision}",
         ms=ms,

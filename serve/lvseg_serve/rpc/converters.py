@@ -10,12 +10,18 @@ from numpy.typing import NDArray
 
 from lvseg.errors import ContourError, InputError
 from lvseg.metrics import Agreement
+from lvseg.plausibility import Flag, Plausibility
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_serve.answers import ALL_OUTPUTS, ModelIdentity, Output, Segmentation, ServerInfo, StageTimings
 from lvseg_serve.png import encode_mask
 from lvseg_serve.stages import SliceRequest
 
 _OUTPUTS: dict[int, Output] = {pb.OUTPUT_MASK: Output.MASK, pb.OUTPUT_CONTOUR: Output.CONTOUR}
+_FLAGS = {
+    Flag.EPICARDIUM: pb.CONTOUR_FLAG_EPICARDIUM,
+    Flag.OTHER_FRAME: pb.CONTOUR_FLAG_OTHER_FRAME,
+    Flag.OTHER_PLACE: pb.CONTOUR_FLAG_OTHER_PLACE,
+}
 
 
 def to_request(message: pb.SegmentRequest) -> SliceRequest:
@@ -78,6 +84,7 @@ def to_segment_response(answer: Segmentation) -> pb.SegmentResponse:
         contour=None if answer.contour is None else _polygon(answer.contour),
         area_mm2=answer.area_mm2,
         agreement=None if answer.agreement is None else _agreement(answer.agreement),
+        plausibility=None if answer.plausibility is None else _plausibility(answer.plausibility),
         model=_model(answer.model),
         timings=_timings(answer.timings),
     )
@@ -126,6 +133,14 @@ def _agreement(agreement: Agreement) -> pb.Agreement:
         apd_mm=agreement.apd_mm,
         hausdorff_mm=agreement.hausdorff_mm,
         good=agreement.good,
+    )
+
+
+def _plausibility(plausibility: Plausibility) -> pb.Plausibility:
+    offset = plausibility.offset_mm
+    return pb.Plausibility(
+        flags=sorted(_FLAGS[flag] for flag in plausibility.flags),
+        offset=None if offset is None else pb.Offset(x_mm=offset[0], y_mm=offset[1]),
     )
 
 

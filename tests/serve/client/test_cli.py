@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
 
-from lvseg.contour import read_contour
+from lvseg.contour import format_contour, read_contour
 from lvseg_export.engines.base import Engine
 from lvseg_serve.client.cli import main
 from lvseg_serve.png import decode_mask
@@ -115,6 +115,35 @@ def test_an_empty_mask_with_a_contour_has_a_dice_of_nought(
     assert result.exit_code == 0, result.output
     (row,) = _table(tmp_path / "out")
     assert (float(row["dice"]), row["apd_mm"], row["good"]) == (0.0, "", "false")
+
+
+def test_a_contour_that_looks_wrong_is_flagged_in_the_table_and_told(
+    segment: Callable[..., Result], images: Path, tmp_path: Path, contour: NDArray[np.float64]
+) -> None:
+    moved = tmp_path / "moved.txt"
+    moved.write_text(format_contour(contour + 10.0))
+    result = segment(images / "SC-HF-I-1", "--contour", moved)
+    assert result.exit_code == 0, result.output
+    (row,) = _table(tmp_path / "out")
+    assert row["flags"] == "other-place"
+    assert "1 contour looks wrong (other-place 1), the first: IM-0004-0001.dcm" in result.stderr
+
+
+def test_contours_of_a_series_that_all_lie_off_are_told(
+    segment: Callable[..., Result], tmp_path: Path, dicom: bytes, contour: NDArray[np.float64]
+) -> None:
+    images, contours = tmp_path / "images/SC-HF-I-1", tmp_path / "contours/SC-HF-I-1"
+    images.mkdir(parents=True)
+    contours.mkdir(parents=True)
+    for number in range(1, 6):
+        (images / f"IM-0004-{number:04d}.dcm").write_bytes(dicom)
+        off = format_contour(contour + np.array((2.0, 0.0)))  # pixels of 1.5 mm
+        (contours / f"IM-0001-{number:04d}-icontour-manual.txt").write_text(off)
+    result = segment(images, "--contours", contours)
+    assert result.exit_code == 0, result.output
+    assert [row["flags"] for row in _table(tmp_path / "out")] == [""] * 5
+    assert "the contours of 1 of 1 series lie off the masks in one direction" in result.stderr
+    assert "3.0 mm to the right and 0.0 mm up on average over 5 slices" in result.stderr
 
 
 def test_one_bad_slice_is_one_row_and_the_rest_go_on(

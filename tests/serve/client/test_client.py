@@ -14,9 +14,13 @@ import pytest
 from numpy.typing import NDArray
 
 from lvseg.errors import InputError, ServerError
+from lvseg.plausibility import Flag
+from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_export.engines.base import Engine
 from lvseg_serve.answers import ServerInfo
 from lvseg_serve.client import AsyncClient, Client, Output
+from lvseg_serve.client.converters import from_segment_response
+from lvseg_serve.rpc.converters import to_segment_response
 
 Ask = Callable[..., Any]
 
@@ -76,6 +80,42 @@ def test_a_contour_of_points_is_compared(
 def test_a_contour_of_text_is_compared(ask: Ask, server: str, dicom: bytes) -> None:
     text = "39.5 19.5\n49.5 19.5\n49.5 39.5\n39.5 39.5\n"
     assert ask("segment", server, dicom, contour=text).agreement.dice == pytest.approx(2 / 3)
+
+
+def test_what_a_contour_looks_like_comes_back(
+    ask: Ask, server: str, dicom: bytes, contour: NDArray[np.float64]
+) -> None:
+    plausibility = ask("segment", server, dicom, contour=contour + np.array((12.0, -8.0))).plausibility
+    assert plausibility.flags == {Flag.OTHER_PLACE}
+    assert plausibility.offset_mm == pytest.approx((18.0, -12.0))
+
+
+def test_beside_an_empty_mask_a_contour_has_no_offset(
+    ask: Ask, server: str, make_dicom: Callable[..., bytes], contour: NDArray[np.float64]
+) -> None:
+    plausibility = ask("segment", server, make_dicom(np.full((64, 72), 100)), contour=contour).plausibility
+    assert (plausibility.flags, plausibility.offset_mm) == (frozenset(), None)
+
+
+def test_without_a_contour_nothing_is_said_of_one(ask: Ask, server: str, dicom: bytes) -> None:
+    assert ask("segment", server, dicom).plausibility is None
+
+
+@pytest.mark.parametrize("flag", Flag)
+def test_every_flag_has_a_number_that_leads_back_to_it(flag: Flag) -> None:
+    number = pb.ContourFlag.Value(f"CONTOUR_FLAG_{flag.name}")
+    message = pb.SegmentResponse(plausibility=pb.Plausibility(flags=[number]))
+    answer = from_segment_response(message)
+    assert answer.plausibility is not None
+    assert answer.plausibility.flags == {flag}
+    assert to_segment_response(answer).plausibility.flags == [number]
+
+
+def test_a_flag_of_a_newer_server_is_passed_over() -> None:
+    message = pb.SegmentResponse(plausibility=pb.Plausibility(flags=[pb.CONTOUR_FLAG_EPICARDIUM, 99]))
+    answer = from_segment_response(message)
+    assert answer.plausibility is not None
+    assert answer.plausibility.flags == {Flag.EPICARDIUM}
 
 
 def test_distances_of_an_empty_mask_are_none(
