@@ -14,6 +14,7 @@ LvsegError
     +-- EngineError
     +-- OverloadError
     +-- ServerError
+        +-- SecurityError
     +-- WorkerError
         +-- WorkerLostError
 """
@@ -150,6 +151,16 @@ class ServerError(OperationError):
         self.code = code
         self.reason = reason
         self.retry_after_s = retry_after_s
+
+
+class SecurityError(ServerError):
+    """One end of a connection did not prove to the other who it is, or both disagree whether they encrypt.
+
+    ``reason`` tells what failed: ``SERVER_CERTIFICATE_EXPIRED``, ``SERVER_CERTIFICATE_NOT_YET_VALID``,
+    ``SERVER_NAME_MISMATCH``, ``UNKNOWN_AUTHORITY``,
+    ``CLIENT_CERTIFICATE_MISSING``, ``CLIENT_CERTIFICATE_REFUSED``, ``SERVER_WANTS_TLS``, ``SERVER_WITHOUT_TLS``,
+    ``TLS_FAILED`` (all the rest of TLS), ``TOKEN_MISSING`` or ``TOKEN_REFUSED``.
+    """
 
 
 class WorkerError(OperationError):

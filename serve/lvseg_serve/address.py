@@ -1,6 +1,8 @@
 """Addresses as people type them."""
 
 import re
+import socket
+from ipaddress import ip_address
 
 from lvseg.errors import OptionError
 
@@ -26,3 +28,15 @@ def parse_address(address: str, *, option: str) -> tuple[str, int]:
             expected="HOST:PORT",
         )
     return match["ipv6"] or match["host"], int(match["port"])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine alone: every address that its name stands for is a loopback address.
+
+    A name that stands for none is not.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return all(ip_address(str(where[0]).partition("%")[0]).is_loopback for *_, where in found)

@@ -14,11 +14,12 @@ from lvseg_export.engine_options import engine_options, plan_options, to_plans
 from lvseg_export.engines.base import Engine
 from lvseg_export.shipped import named_bundle
 from lvseg_serve import defaults
-from lvseg_serve.address import parse_address
 from lvseg_serve.answers import ServerInfo
 from lvseg_serve.capacity_options import CAPACITY, Capacity, capacity_options, to_capacity
 from lvseg_serve.info import server_info
+from lvseg_serve.rpc.guard import Guard, to_guard
 from lvseg_serve.rpc.server import running_server
+from lvseg_serve.security_options import SECURITY, Security, security_options
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.workers.pool import WorkerProcesses
 
@@ -32,6 +33,7 @@ from lvseg_serve.workers.pool import WorkerProcesses
     show_default=True,
     help="Where to listen; port 0 takes a free one.",
 )
+@security_options()
 @engine_options()
 @plan_options()
 @capacity_options()
@@ -48,11 +50,16 @@ def main(
     Prints one line when it is ready. SIGTERM or Ctrl-C stop it once the requests under way are answered.
 
     \b
-    Example:
+    Examples:
       lvseg-serve bundles/a --listen 127.0.0.1:50051
+      lvseg-serve --listen 0.0.0.0:50051 --tls-certificate server.pem --tls-key server.key --token-file tokens
     """  # noqa: D301 - click's own mark for text that it shall not fold
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    parse_address(listen, option="--listen")
+    security = Security(**{name: others.pop(name) for name in SECURITY})
+    security.check(listen)
+    guard = to_guard(security)
+    if warning := security.warning(listen):
+        notice(warning)
     capacity = to_capacity(**{name: others.pop(name) for name in CAPACITY})
     plans = to_plans(**others)
     checked = named_bundle(bundle)
@@ -65,10 +72,12 @@ def main(
         max_message_bytes=capacity.max_message_bytes,
         max_pending=capacity.room.slices,
     )
-    asyncio.run(_serve_until_signalled(choice.engine, info, capacity, listen))
+    asyncio.run(_serve_until_signalled(choice.engine, info, capacity, guard, listen))
 
 
-async def _serve_until_signalled(engine: Engine, info: ServerInfo, capacity: Capacity, listen: str) -> None:
+async def _serve_until_signalled(
+    engine: Engine, info: ServerInfo, capacity: Capacity, guard: Guard, listen: str
+) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -82,7 +91,9 @@ async def _serve_until_signalled(engine: Engine, info: ServerInfo, capacity: Cap
             room=capacity.room,
             batches=capacity.batches,
         )
-        async with running_server(segmenter, info, listen=listen) as address:
+        async with running_server(
+            segmenter, info, listen=listen, credentials=guard.credentials, interceptors=guard.interceptors
+        ) as address:
             click.echo(
                 f"ready: {model.name} {model.version} ({model.precision}, {model.engine}) on {address}; "
                 "stop with Ctrl-C"

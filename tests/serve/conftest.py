@@ -9,7 +9,9 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +19,10 @@ import numpy as np
 import onnx
 import pydicom
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
@@ -195,16 +201,19 @@ def make_segmenter(model: ModelIdentity) -> Callable[..., Segmenter]:
 def serving(
     info: ServerInfo, make_segmenter: Callable[..., Segmenter]
 ) -> Callable[..., AbstractContextManager[str]]:
-    """Run a server in a thread of its own, for tests that call it from ordinary code; gives its address."""
+    """Run a server in a thread of its own, for tests that call it from ordinary code; gives its address.
+
+    ``options`` are the segmenter's, ``guarded`` holds those of :func:`running_server`.
+    """
 
     @contextmanager
-    def serving(engine: Engine, **options: Any) -> Iterator[str]:
+    def serving(engine: Engine, *, guarded: Any = None, **options: Any) -> Iterator[str]:
         ready: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
         async def serve() -> None:
             stop = asyncio.Event()
             async with running_server(
-                make_segmenter(engine, **options), info, listen="127.0.0.1:0"
+                make_segmenter(engine, **options), info, listen="127.0.0.1:0", **(guarded or {})
             ) as address:
                 ready.set_result((address, asyncio.get_running_loop(), stop))
                 await stop.wait()
@@ -306,3 +315,89 @@ def serving_process(threshold_bundle: Path) -> Callable[..., AbstractContextMana
                 process.kill()
 
     return serving
+
+
+class Authority:
+    """Issues certificates as a hospital's authority would: ECDSA P-256, valid now unless asked otherwise."""
+
+    def __init__(self, name: str) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        basic = x509.BasicConstraints(ca=True, path_length=None)
+        self.pem = _pem(self._certificate(self._name, self._key, days=(-2, 9), extension=basic))
+
+    def issue(
+        self, folder: Path, name: str, *hosts: str, days: tuple[int, int] = (-1, 8)
+    ) -> tuple[Path, Path]:
+        """Write ``name.pem`` and ``name.key``, for these hosts, valid between two days from today."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = [
+            x509.IPAddress(ip_address(host)) if host[0].isdigit() else x509.DNSName(host) for host in hosts
+        ]
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        extension = x509.SubjectAlternativeName(names) if names else None
+        certificate = self._certificate(subject, key, days=days, extension=extension)
+        paths = folder / f"{name}.pem", folder / f"{name}.key"
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        for path, content in zip(paths, (_pem(certificate), private), strict=True):
+            replace_file(path, content)
+        return paths
+
+    def _certificate(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        days: tuple[int, int],
+        extension: x509.ExtensionType | None,
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + timedelta(days=days[0]))
+            .not_valid_after(now + timedelta(days=days[1]))
+        )
+        if extension is not None:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put a file for its owner alone in the place of another at once, as those who rotate secrets do."""
+    fresh = path.with_suffix(".fresh")
+    fresh.touch(mode=0o600)
+    fresh.write_bytes(content)
+    fresh.replace(path)
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    return Authority("hospital")
+
+
+@pytest.fixture(scope="session")
+def other_authority() -> Authority:
+    """Nobody trusts it."""
+    return Authority("elsewhere")
+
+
+@pytest.fixture
+def ca(tmp_path: Path, authority: Authority) -> Path:
+    """File of the authority that both ends trust."""
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    return tmp_path / "ca.pem"
+
+
+@pytest.fixture
+def put() -> Callable[[Path, bytes], None]:
+    return replace_file

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lvseg.errors import SecurityError
 from lvseg_export.bundle import sha256_of
-from lvseg_serve.client import Client
+from lvseg_serve.client import Client, Tls
 
 SERVE = [sys.executable, "-c", "from lvseg_serve.commands import serve; serve()"]
 
@@ -57,6 +58,30 @@ def test_a_signal_stops_it_without_a_word(
         running.process.send_signal(number)
         rest, errors = running.process.communicate(timeout=60)
     assert (running.process.returncode, rest, errors) == (0, "", "")
+
+
+def test_a_network_is_listened_on_with_tls_and_tokens(
+    serving_process: Serving,
+    authority: Any,
+    ca: Path,
+    tmp_path: Path,
+    put: Callable[[Path, bytes], None],
+    dicom: bytes,
+) -> None:
+    certificate, key = authority.issue(tmp_path, "server", "127.0.0.1")
+    token = "0123456789abcdef" * 2
+    put(tmp_path / "tokens", token.encode())
+    secured = ("--tls-certificate", certificate, "--tls-key", key, "--token-file", tmp_path / "tokens")
+    with serving_process("--listen", "0.0.0.0:0", *map(str, secured)) as running:
+        port = re.search(r"on 0\.0\.0\.0:(\d+);", running.ready)
+        assert port, running.ready
+        with Client(f"127.0.0.1:{port[1]}", tls=Tls(ca=ca), token=token) as client:
+            assert client.segment(dicom).area_mm2 == 900.0
+        with (
+            Client(f"127.0.0.1:{port[1]}", tls=Tls(ca=ca)) as stranger,
+            pytest.raises(SecurityError, match="token"),
+        ):
+            stranger.server_info()
 
 
 def test_a_port_in_use_is_one_line_and_exit_code_1(serving_process: Serving, threshold_bundle: Path) -> None:

@@ -113,7 +113,12 @@ def _measure(
     known = find_known(bundle, stacks[0], labelled, memory=options.memory)
     with ExitStack() as stack:
         # First of all: whoever forgot to start the server shall not wait for the engines.
-        client = stack.enter_context(Client(options.server, retry=False)) if options.server else None
+        tls, token = options.access
+        client = (
+            stack.enter_context(Client(options.server, retry=False, tls=tls, token=token))
+            if options.server
+            else None
+        )
         server = client and server_subject(client, bundle.manifest.model, dicom)
         display = stack.enter_context(progress())
         advance = _task(display, "loading engines", len(sources))
@@ -125,7 +130,7 @@ def _measure(
         results = measure(callees, calls=options.calls, warmup=options.warmup, advance=rounds)
         if options.server and server and options.pressure:
             advance = _task(display, f"server, {options.pressure.loop}", 1)
-            results.append(measure_under(options.pressure, options.server, server, dicom))
+            results.append(measure_under(options.pressure, options.server, options.access, server, dicom))
             advance()
     return [*results, *failures]
 

@@ -17,6 +17,8 @@ from lvseg_serve.bench.outputs import check_output, require_module
 from lvseg_serve.bench.server import Pressure
 from lvseg_serve.bench.slice import DEFAULT_SIZE
 from lvseg_serve.bench.sources import ALL
+from lvseg_serve.client.security import Access
+from lvseg_serve.client.security_options import client_security_options, to_access
 
 DEFAULT_SECONDS = 10.0
 
@@ -42,6 +44,10 @@ class BenchOptions:
     contours: Path | None
     memory: bool
     server: str | None
+    tls_ca: Path | None
+    tls_certificate: Path | None
+    tls_key: Path | None
+    token_file: Path | None
     rate: float | None
     concurrency: int | None
     seconds: float | None
@@ -64,7 +70,13 @@ class BenchOptions:
         _apart("--image", self.image, "--size", self.size)
         _apart("--rate", self.rate, "--concurrency", self.concurrency)
         _needs("--torch-compile", self.torch_compile, "--run", self.run)
-        for option, value in (("--rate", self.rate), ("--concurrency", self.concurrency)):
+        of_a_server = (
+            ("--rate", self.rate),
+            ("--concurrency", self.concurrency),
+            ("--tls-ca", self.tls_ca),
+            ("--token-file", self.token_file),
+        )
+        for option, value in of_a_server:
             _needs(option, value, "--server", self.server)
         _needs("--seconds", self.seconds, "--rate, or a --concurrency above 1", self.pressure)
         if self.rate and self.pressure and not poisson_times_s(self.rate, self.pressure.seconds):
@@ -78,6 +90,20 @@ class BenchOptions:
                 check_output(path, option=option, overwrite=self.overwrite)
         if self.plot:
             require_module("matplotlib", extra="export", option="--plot")
+
+    @property
+    def access(self) -> Access:
+        """What the server lets the benchmark in with.
+
+        Raises:
+            OptionError: If the options contradict each other, or the token file cannot be used.
+        """
+        return to_access(
+            tls_ca=self.tls_ca,
+            tls_certificate=self.tls_certificate,
+            tls_key=self.tls_key,
+            token_file=self.token_file,
+        )
 
     @property
     def pressure(self) -> Pressure | None:
@@ -164,6 +190,7 @@ _OPTIONS = (
         metavar="HOST:PORT",
         help="Measure this server too, in turn with the engines; it has to serve the same model.",
     ),
+    client_security_options(),
     click.option(
         "--concurrency",
         type=click.IntRange(1),

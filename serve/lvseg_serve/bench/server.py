@@ -11,6 +11,7 @@ from lvseg_serve.bench.loops import closed_loop, open_loop, poisson_times_s
 from lvseg_serve.bench.rounds import Callee
 from lvseg_serve.bench.rows import THROUGH_GRPC, Result, Subject
 from lvseg_serve.client import AsyncClient, Client
+from lvseg_serve.client.security import Access
 
 
 def server_subject(client: Client, model: ModelInfo, dicom: bytes) -> Subject:
@@ -66,12 +67,12 @@ class Pressure:
         return f"closed {self.callers}" if self.rate is None else f"open {self.rate:g}/s"
 
 
-def measure_under(pressure: Pressure, address: str, subject: Subject, dicom: bytes) -> Result:
+def measure_under(pressure: Pressure, address: str, access: Access, subject: Subject, dicom: bytes) -> Result:
     """Load a server, which must be warm, and return what became of the slices."""
 
     async def run() -> Result:
         # A refusal is to be counted, not to be waited for.
-        async with AsyncClient(address, retry=False) as client:
+        async with AsyncClient(address, retry=False, tls=access.tls, token=access.token) as client:
             if pressure.rate is None:
                 load = await closed_loop(client, dicom, callers=pressure.callers, seconds=pressure.seconds)
             else:

@@ -8,6 +8,7 @@
 
 from lvseg_serve.answers import Limits, ModelIdentity, Output, Segmentation, ServerInfo, StageTimings
 from lvseg_serve.client.asynchronous import AsyncClient
+from lvseg_serve.client.security import Tls
 from lvseg_serve.client.synchronous import Client
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "Segmentation",
     "ServerInfo",
     "StageTimings",
+    "Tls",
 ]

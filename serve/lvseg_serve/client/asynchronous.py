@@ -13,10 +13,11 @@ from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from lvseg_serve import defaults
 from lvseg_serve.answers import ALL_OUTPUTS, Output, Segmentation, ServerInfo
-from lvseg_serve.client.channel import channel_options
+from lvseg_serve.client.channel import channel_settings
 from lvseg_serve.client.converters import from_segment_response, from_server_info_response, to_message
 from lvseg_serve.client.errors import typed_errors
 from lvseg_serve.client.patience import Patience
+from lvseg_serve.client.security import Access, Tls
 
 
 class AsyncClient:
@@ -32,11 +33,20 @@ class AsyncClient:
         timeout_s: float = defaults.TIMEOUT_S,
         max_message_mib: int = defaults.MAX_MESSAGE_MIB,
         retry: bool = True,
+        tls: Tls | None = None,
+        token: str | None = None,
     ) -> None:
         self._address = address
         self._timeout_s = timeout_s
         self._retry = retry
-        self._channel = grpc.aio.insecure_channel(address, options=channel_options(max_message_mib))
+        self._tls = tls
+        settings = channel_settings(address, max_message_mib, Access(tls, token))
+        self._metadata = settings.metadata
+        self._channel = (
+            grpc.aio.insecure_channel(address, settings.options)
+            if settings.credentials is None
+            else grpc.aio.secure_channel(address, settings.credentials, settings.options)
+        )
         self._stub = SegmentationServiceStub(self._channel)
 
     async def segment(
@@ -53,8 +63,10 @@ class AsyncClient:
         patience = Patience(self._timeout_s, retry=self._retry)
         while True:
             try:
-                with typed_errors(self._address, self._timeout_s):
-                    answer = await self._stub.Segment(message, timeout=patience.left_s)
+                with typed_errors(self._address, self._timeout_s, self._tls):
+                    answer = await self._stub.Segment(
+                        message, timeout=patience.left_s, metadata=self._metadata
+                    )
                 return from_segment_response(answer)
             except ServerError as error:
                 wait_s = patience.wait_s(error)
@@ -62,8 +74,10 @@ class AsyncClient:
 
     async def server_info(self) -> ServerInfo:
         """Ask the server what it runs and accepts; errors are those of :meth:`Client.server_info`."""
-        with typed_errors(self._address, self._timeout_s):
-            answer = await self._stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=self._timeout_s)
+        with typed_errors(self._address, self._timeout_s, self._tls):
+            answer = await self._stub.GetServerInfo(
+                pb.GetServerInfoRequest(), timeout=self._timeout_s, metadata=self._metadata
+            )
         return from_server_info_response(answer)
 
     async def close(self) -> None:

@@ -1,11 +1,45 @@
-"""What both clients tell gRPC about their channel."""
+"""What both clients tell gRPC about their channel and their calls."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import grpc
+
+from lvseg_serve.client.security import Access, call_metadata, channel_credentials
 
 
-def channel_options(max_message_mib: int) -> list[tuple[str, int]]:
-    """Return the options of a channel whose messages may be of ``max_message_mib`` MiB in both directions."""
-    return [
+@dataclass(frozen=True, kw_only=True)
+class ChannelSettings:
+    """What a channel and its calls are made with."""
+
+    options: Sequence[tuple[str, str | int]]
+    credentials: grpc.ChannelCredentials | None
+    """``None``: plain text."""
+    metadata: tuple[tuple[str, str], ...]
+    """Headers of each call."""
+
+
+def channel_settings(address: str, max_message_mib: int, access: Access) -> ChannelSettings:
+    """Return how to call a server.
+
+    Args:
+        address: ``HOST:PORT`` of the server.
+        max_message_mib: Largest message in both directions, in MiB.
+        access: What the client is let in with.
+
+    Raises:
+        OptionError: If a file of TLS or the token cannot be used.
+    """
+    options: list[tuple[str, str | int]] = [
         ("grpc.max_send_message_length", max_message_mib * 2**20),
         ("grpc.max_receive_message_length", max_message_mib * 2**20),
         # Patients' slices take no detour that an environment variable names.
         ("grpc.enable_http_proxy", 0),
     ]
+    if access.tls is not None and access.tls.server_name is not None:
+        options.append(("grpc.ssl_target_name_override", access.tls.server_name))
+    return ChannelSettings(
+        options=options,
+        credentials=None if access.tls is None else channel_credentials(access.tls),
+        metadata=call_metadata(address, access),
+    )

@@ -19,9 +19,11 @@ from lvseg_serve.client.doubts import doubts
 from lvseg_serve.client.jobs import Job, Outcome, Segmenting, run_jobs
 from lvseg_serve.client.paths import absolute, result_names
 from lvseg_serve.client.results import TABLE, write_table
+from lvseg_serve.client.security import Access
+from lvseg_serve.client.security_options import CLIENT_SECURITY, client_security_options, to_access
 from lvseg_serve.client.synchronous import Client
 
-_OF_A_SERVER = ("server", "timeout_s", "max_message_mib")
+_OF_A_SERVER = ("server", "timeout_s", "max_message_mib", *CLIENT_SECURITY)
 
 
 @click.command(cls=Command)
@@ -31,6 +33,7 @@ _OF_A_SERVER = ("server", "timeout_s", "max_message_mib")
     metavar="HOST:PORT",
     help=f"The server, as lvseg-serve says when it is ready.  [default: {defaults.ADDRESS}]",
 )
+@client_security_options()
 @click.option(
     "--local",
     is_flag=True,
@@ -85,6 +88,10 @@ def main(
     /,
     files_or_dirs: tuple[Path, ...],
     server: str | None,
+    tls_ca: Path | None,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    token_file: Path | None,
     local: bool,
     bundle: Path | None,
     contours: Path | None,
@@ -108,6 +115,7 @@ def main(
       lvseg-segment slice.dcm --local --out results
     """  # noqa: D301 - click's own mark for text that it shall not fold
     _check_where(context, server, local=local, bundle=bundle)
+    access = to_access(tls_ca=tls_ca, tls_certificate=tls_certificate, tls_key=tls_key, token_file=token_file)
     check_free(out, signature=TABLE, overwrite=overwrite)
     files = _slices(files_or_dirs)
     contour_of = _contours(files_or_dirs, files, contours, contour)
@@ -125,7 +133,9 @@ def main(
         (
             _local_client(bundle)
             if local
-            else _client(server or defaults.ADDRESS, timeout_s=timeout_s, max_message_mib=max_message_mib)
+            else _client(
+                server or defaults.ADDRESS, access, timeout_s=timeout_s, max_message_mib=max_message_mib
+            )
         ) as client,
         new_folder(out, signature=TABLE, overwrite=overwrite) as folder,
     ):
@@ -158,8 +168,10 @@ def _check_where(context: click.Context, server: str | None, *, local: bool, bun
 
 
 @contextmanager
-def _client(address: str, *, timeout_s: float, max_message_mib: int) -> Iterator[Segmenting]:
-    with Client(address, timeout_s=timeout_s, max_message_mib=max_message_mib) as client:
+def _client(address: str, access: Access, *, timeout_s: float, max_message_mib: int) -> Iterator[Segmenting]:
+    with Client(
+        address, timeout_s=timeout_s, max_message_mib=max_message_mib, tls=access.tls, token=access.token
+    ) as client:
         client.server_info()  # without a server nothing is begun
         yield client
 

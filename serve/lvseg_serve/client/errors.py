@@ -8,18 +8,26 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from lvseg.errors import InputError, LvsegError, ServerError
+from lvseg.errors import InputError, LvsegError, SecurityError, ServerError
+from lvseg_serve.client.security import Tls
+from lvseg_serve.client.tls_faults import tls_fault
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _OVERLOAD = "OVERLOAD"
 
 
 @contextmanager
-def typed_errors(address: str, timeout_s: float) -> Iterator[None]:
+def typed_errors(address: str, timeout_s: float, tls: Tls | None) -> Iterator[None]:
     """Raise lvseg's own error in the place of gRPC's.
+
+    Args:
+        address: ``HOST:PORT`` of the server.
+        timeout_s: Seconds that the call had.
+        tls: What it was encrypted with.
 
     Raises:
         InputError: If the server refused the input; reason, field and what it expected are the server's.
+        SecurityError: If one end did not prove to the other who it is.
         ServerError: If there is no such server, it gave no answer in time, or it failed.
     """
     try:
@@ -29,11 +37,16 @@ def typed_errors(address: str, timeout_s: float) -> Iterator[None]:
         code: grpc.StatusCode = error.code()
         details: str = error.details() or ""
         rich = _rich_status(error.trailing_metadata() or ())
-        raise _typed(code, details, rich, address, timeout_s) from error
+        raise _typed(code, details, rich, address, timeout_s, tls) from error
 
 
 def _typed(
-    code: grpc.StatusCode, details: str, rich: status_pb2.Status | None, address: str, timeout_s: float
+    code: grpc.StatusCode,
+    details: str,
+    rich: status_pb2.Status | None,
+    address: str,
+    timeout_s: float,
+    tls: Tls | None,
 ) -> LvsegError:
     info = error_details_pb2.ErrorInfo()
     retry = error_details_pb2.RetryInfo()
@@ -47,7 +60,14 @@ def _typed(
         return InputError(
             details, reason=info.reason, field=violations[0].field, expected=violations[0].description
         )
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        message = (
+            f"the server at {address} lets nobody in without a token that it knows (--token-file): {details}"
+        )
+        return SecurityError(message, code=code.name, reason=info.reason)
     if code is grpc.StatusCode.UNAVAILABLE and not info.reason:
+        if fault := tls_fault(address, details, tls):
+            return fault
         message = f"no server at {address} answers; check the address, or start one with lvseg-serve"
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
         message = f"the server at {address} gave no answer within {timeout_s:g} s; allow it more time"

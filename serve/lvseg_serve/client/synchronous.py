@@ -13,10 +13,11 @@ from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from lvseg_serve import defaults
 from lvseg_serve.answers import ALL_OUTPUTS, Output, Segmentation, ServerInfo
-from lvseg_serve.client.channel import channel_options
+from lvseg_serve.client.channel import channel_settings
 from lvseg_serve.client.converters import from_segment_response, from_server_info_response, to_message
 from lvseg_serve.client.errors import typed_errors
 from lvseg_serve.client.patience import Patience
+from lvseg_serve.client.security import Access, Tls
 
 
 class Client:
@@ -28,6 +29,12 @@ class Client:
         max_message_mib: Largest message to send or take, in MiB; the server has a limit of its own.
         retry: Whether a slice that a busy server does not take is sent again when the server says, within
             ``timeout_s``.
+        tls: What the connection is encrypted with; ``None``: plain text.
+        token: Bearer token that the server lets this client in by.
+
+    Raises:
+        OptionError: If a file of ``tls`` or the token cannot be used, or the token would go over a network in plain
+            text.
     """
 
     def __init__(
@@ -37,11 +44,20 @@ class Client:
         timeout_s: float = defaults.TIMEOUT_S,
         max_message_mib: int = defaults.MAX_MESSAGE_MIB,
         retry: bool = True,
+        tls: Tls | None = None,
+        token: str | None = None,
     ) -> None:
         self._address = address
         self._timeout_s = timeout_s
         self._retry = retry
-        self._channel = grpc.insecure_channel(address, options=channel_options(max_message_mib))
+        self._tls = tls
+        settings = channel_settings(address, max_message_mib, Access(tls, token))
+        self._metadata = settings.metadata
+        self._channel = (
+            grpc.insecure_channel(address, settings.options)
+            if settings.credentials is None
+            else grpc.secure_channel(address, settings.credentials, settings.options)
+        )
         self._stub = SegmentationServiceStub(self._channel)
 
     def segment(
@@ -65,6 +81,7 @@ class Client:
 
         Raises:
             InputError: If the server refuses the input; its reason, field and expectation are on the error.
+            SecurityError: If one end does not prove to the other who it is.
             ServerError: If the server cannot be reached, gives no answer in time, or fails.
             ValueError: If the arguments make no message.
         """
@@ -72,8 +89,8 @@ class Client:
         patience = Patience(self._timeout_s, retry=self._retry)
         while True:
             try:
-                with typed_errors(self._address, self._timeout_s):
-                    answer = self._stub.Segment(message, timeout=patience.left_s)
+                with typed_errors(self._address, self._timeout_s, self._tls):
+                    answer = self._stub.Segment(message, timeout=patience.left_s, metadata=self._metadata)
                 return from_segment_response(answer)
             except ServerError as error:
                 wait_s = patience.wait_s(error)
@@ -83,10 +100,13 @@ class Client:
         """Ask the server what it runs and accepts.
 
         Raises:
+            SecurityError: If one end does not prove to the other who it is.
             ServerError: If the server cannot be reached, gives no answer in time, or fails.
         """
-        with typed_errors(self._address, self._timeout_s):
-            answer = self._stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=self._timeout_s)
+        with typed_errors(self._address, self._timeout_s, self._tls):
+            answer = self._stub.GetServerInfo(
+                pb.GetServerInfoRequest(), timeout=self._timeout_s, metadata=self._metadata
+            )
         return from_server_info_response(answer)
 
     def close(self) -> None:

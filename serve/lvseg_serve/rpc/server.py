@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,19 +14,28 @@ from lvseg.errors import ServerError
 from lvseg_api.v1 import segmentation_pb2, segmentation_pb2_grpc
 from lvseg_serve.address import parse_address
 from lvseg_serve.answers import ServerInfo
+from lvseg_serve.rpc.connections import ConnectionLimits
 from lvseg_serve.rpc.servicer import SegmentationServicer
 from lvseg_serve.segmenter import Segmenter
 
 SERVICE = segmentation_pb2.DESCRIPTOR.services_by_name["SegmentationService"].full_name
 GRACE_S = 10.0
 """How long requests that were accepted may still take when the server is told to stop."""
+_CONNECTIONS = ConnectionLimits()
 
 _AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 
 @asynccontextmanager
 async def running_server(
-    segmenter: Segmenter, info: ServerInfo, *, listen: str, grace_s: float = GRACE_S
+    segmenter: Segmenter,
+    info: ServerInfo,
+    *,
+    listen: str,
+    credentials: grpc.ServerCredentials | None = None,
+    interceptors: "Sequence[grpc.aio.ServerInterceptor[Any, Any]]" = (),
+    connections: ConnectionLimits = _CONNECTIONS,
+    grace_s: float = GRACE_S,
 ) -> AsyncIterator[str]:
     """Serve while the block runs; yields ``HOST:PORT`` with the port that was bound.
 
@@ -37,6 +46,9 @@ async def running_server(
         segmenter: Does the work; it belongs to the server from here on.
         info: What the server says of itself; its limits are enforced.
         listen: ``HOST:PORT``; port 0 takes a free one.
+        credentials: The server's end of TLS; ``None``: plain text.
+        interceptors: See each call before the service does, the first of them first.
+        connections: What one connection may ask.
         grace_s: Seconds for requests under way at the end.
 
     Raises:
@@ -47,12 +59,14 @@ async def running_server(
         host, port = parse_address(listen, option="--listen")
         _check_free(host, port)
         server = grpc.aio.server(
+            interceptors=interceptors,
             options=[
                 # Linux would let a second server share the port and take half of the requests.
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", info.limits.max_message_bytes),
                 ("grpc.max_send_message_length", info.limits.max_message_bytes),
-            ]
+                *connections.options(),
+            ],
         )
         checks = health.aio.HealthServicer()  # type: ignore[attr-defined]
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
@@ -61,7 +75,11 @@ async def running_server(
         )
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         try:
-            bound = server.add_insecure_port(listen)
+            bound = (
+                server.add_insecure_port(listen)
+                if credentials is None
+                else server.add_secure_port(listen, credentials)
+            )
         except RuntimeError as error:
             raise ServerError(f"cannot listen on {listen}; choose another --listen") from error
         await checks.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)

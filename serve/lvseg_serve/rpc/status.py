@@ -30,6 +30,7 @@ from lvseg.errors import (
     OptionError,
     OverloadError,
     RunError,
+    SecurityError,
     ServerError,
     WeightsError,
     WorkerError,
@@ -55,6 +56,7 @@ STATUS: dict[type[LvsegError], grpc.StatusCode] = {
     OverloadError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     EngineError: grpc.StatusCode.INTERNAL,
     ServerError: grpc.StatusCode.INTERNAL,
+    SecurityError: grpc.StatusCode.UNAUTHENTICATED,
     WorkerError: grpc.StatusCode.INTERNAL,
     WorkerLostError: grpc.StatusCode.UNAVAILABLE,
 }
@@ -83,6 +85,9 @@ def to_status(error: Exception) -> status_pb2.Status:
         return _come_again(grpc.StatusCode.RESOURCE_EXHAUSTED, error, OVERLOAD, error.retry_after_s)
     if isinstance(error, WorkerLostError):
         return _come_again(grpc.StatusCode.UNAVAILABLE, error, WORKER_LOST, _NEW_WORKER_S)
+    if isinstance(error, SecurityError):
+        info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
+        return _status(grpc.StatusCode.UNAUTHENTICATED, str(error), info)
     reference = uuid.uuid4().hex[:12]
     _logger.error("internal error %s: %s", reference, describe(error))
     return _status(

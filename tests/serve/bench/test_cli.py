@@ -30,6 +30,8 @@ def bench(*arguments: object) -> Result:
         (("--size", "32"), "Invalid value for '--size': 32 is not in the range 64<=x<=1024"),
         (("--rate", "5", "--concurrency", "2"), "--rate and --concurrency exclude each other"),
         (("--rate", "5"), "--rate goes with --server"),
+        (("--token-file", "tokens"), "--token-file goes with --server"),
+        (("--tls-ca", "ca.pem"), "--tls-ca goes with --server"),
         (("--rate", "0", "--server", "a:1"), "Invalid value for '--rate': 0.0 is not in the range x>0"),
         (("--concurrency", "2"), "--concurrency goes with --server"),
         (("--seconds", "5", "--server", "a:1"), "--seconds goes with --rate, or a --concurrency above 1"),

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from lvseg.contour import format_contour, read_contour
 from lvseg_export.engines.base import Engine
 from lvseg_serve.client.cli import main
 from lvseg_serve.png import decode_mask
+from lvseg_serve.rpc.authentication import TokenInterceptor
+from lvseg_serve.rpc.credentials import ServerTls, server_credentials
 
 
 @pytest.fixture
@@ -265,6 +268,9 @@ def test_a_server_that_is_no_address_is_one_line(images: Path, tmp_path: Path) -
     ("options", "remedy"),
     [
         (["--local", "--server", "127.0.0.1:50051"], "leave out --server or --local"),
+        (["--local", "--token-file", "tokens"], "leave out --token-file or --local"),
+        (["--tls-certificate", "client.pem"], "--tls-certificate and --tls-key go with --tls-ca"),
+        (["--tls-ca", "nosuch.pem"], "nosuch.pem cannot be read"),
         (["--local", "--timeout-s", "5"], "leave out --timeout-s or --local"),
         (["--bundle", "bundles/a"], "add --local"),
         (["--local", "--bundle", "nosuch"], "is not a bundle"),
@@ -288,6 +294,29 @@ def test_a_frame_and_a_pixel_spacing_can_be_given(
     assert result.exit_code == 0, result.output
     (row,) = _table(tmp_path / "out")
     assert (row["file"], row["frame"], float(row["area_mm2"])) == ("cine.dcm", "2", 900.0)
+
+
+def test_tls_and_a_token_open_a_server(
+    serving: Callable[..., AbstractContextManager[str]],
+    engine: Engine,
+    images: Path,
+    authority: Any,
+    ca: Path,
+    tmp_path: Path,
+    put: Callable[[Path, bytes], None],
+) -> None:
+    certificate, key = authority.issue(tmp_path, "server", "127.0.0.1")
+    put(tmp_path / "tokens", b"0123456789abcdef" * 2)
+    guarded = {
+        "credentials": server_credentials(ServerTls(certificate=certificate, key=key)),
+        "interceptors": [TokenInterceptor(tmp_path / "tokens")],
+    }
+    with serving(engine, guarded=guarded) as address:
+        command = [str(images), "--server", address, "--out", str(tmp_path / "out"), "--tls-ca", str(ca)]
+        refused = CliRunner().invoke(main, command)
+        assert "lets nobody in without a token" in _one_line(refused, exit_code=1)
+        result = CliRunner().invoke(main, [*command, "--token-file", str(tmp_path / "tokens")])
+    assert result.exit_code == 0, result.output
 
 
 def test_no_patient_data_is_printed_or_written_beside_the_pictures(

@@ -1,8 +1,6 @@
 """Both clients against a real server: they share their tests, as they share their conversions."""
 
-import asyncio
 import inspect
-import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -23,37 +21,6 @@ from lvseg_serve.client.converters import from_segment_response
 from lvseg_serve.rpc.converters import to_segment_response
 
 Ask = Callable[..., Any]
-
-
-@pytest.fixture(params=["sync", "async"])
-def ask(request: pytest.FixtureRequest) -> Ask:
-    """Call one method of a client of either kind."""
-
-    def ask_sync(method: str, address: str, *arguments: Any, options: dict[str, Any], **named: Any) -> Any:
-        with Client(address, **options) as client:
-            return getattr(client, method)(*arguments, **named)
-
-    async def ask_async(
-        method: str, address: str, *arguments: Any, options: dict[str, Any], **named: Any
-    ) -> Any:
-        async with AsyncClient(address, **options) as client:
-            return await getattr(client, method)(*arguments, **named)
-
-    def ask(
-        method: str, address: str, *arguments: Any, options: dict[str, Any] | None = None, **named: Any
-    ) -> Any:
-        if request.param == "sync":
-            return ask_sync(method, address, *arguments, options=options or {}, **named)
-        return asyncio.run(ask_async(method, address, *arguments, options=options or {}, **named))
-
-    return ask
-
-
-@pytest.fixture
-def nowhere() -> str:
-    """An address on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def test_a_mask_an_outline_and_figures_come_back(
