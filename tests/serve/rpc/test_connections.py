@@ -12,6 +12,7 @@ from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from lvseg_serve.rpc.connections import ConnectionLimits
 from lvseg_serve.rpc.server import running_server
+from lvseg_serve.segmenter import Room
 
 Serving = Callable[..., Any]
 
@@ -76,7 +77,7 @@ async def test_calls_beyond_a_connections_streams_wait_at_the_caller(
 ) -> None:
     # The segmenter takes one slice: were the second call sent beside the first, it would be refused.
     async with (
-        serving_limited(gated_engine, ConnectionLimits(streams=1), max_pending=1) as address,
+        serving_limited(gated_engine, ConnectionLimits(streams=1), room=Room(slices=1)) as address,
         grpc.aio.insecure_channel(address) as channel,
     ):
         calls = [SegmentationServiceStub(channel).Segment(pb.SegmentRequest(dicom=dicom)) for _ in range(2)]
