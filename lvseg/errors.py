@@ -10,6 +10,7 @@ LvsegError
 |   +-- RunError
 |   +-- WeightsError
 |   +-- BundleError
+|   +-- UnknownModelError
 +-- OperationError      it failed at run time: a port, a server, an engine (exit code 1)
     +-- EngineError
     +-- OverloadError
@@ -111,6 +112,10 @@ class WeightsError(InputError):
 
 class BundleError(InputError):
     """A folder that is not a bundle, or one that differs from its manifest."""
+
+
+class UnknownModelError(InputError):
+    """A request for a model, or a version of one, that the server does not have."""
 
 
 class OperationError(LvsegError):

@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lvseg.cli import Command, notice
+from lvseg.errors import missing_extra
 from lvseg_export.choice import choose_engine
 from lvseg_export.engine_options import engine_options, plan_options, to_plans
 from lvseg_export.engines.base import Engine
@@ -18,7 +20,7 @@ from lvseg_serve.answers import ServerInfo
 from lvseg_serve.capacity_options import CAPACITY, Capacity, capacity_options, to_capacity
 from lvseg_serve.info import server_info
 from lvseg_serve.rpc.guard import Guard, to_guard
-from lvseg_serve.rpc.server import running_server
+from lvseg_serve.rpc.server import Face, running_server
 from lvseg_serve.security_options import SECURITY, Security, security_options
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.workers.pool import WorkerProcesses
@@ -37,12 +39,18 @@ from lvseg_serve.workers.pool import WorkerProcesses
 @engine_options()
 @plan_options()
 @capacity_options()
+@click.option(
+    "--kserve",
+    is_flag=True,
+    help="Offer the Open Inference Protocol (KServe v2) too, for Triton's clients; wants lvseg[kserve].",
+)
 def main(
     bundle: Path | None,
     listen: str,
     runtime: str,
     precision: str,
     threads: int | None,
+    kserve: bool,
     **others: Any,
 ) -> None:
     """Serve the model of BUNDLE, a folder that lvseg-export wrote, over gRPC; by default the one that comes with lvseg.
@@ -60,6 +68,7 @@ def main(
     guard = to_guard(security)
     if warning := security.warning(listen):
         notice(warning)
+    faces = [_kserve()] if kserve else []
     capacity = to_capacity(**{name: others.pop(name) for name in CAPACITY})
     plans = to_plans(**others)
     checked = named_bundle(bundle)
@@ -72,11 +81,26 @@ def main(
         max_message_bytes=capacity.max_message_bytes,
         max_pending=capacity.room.slices,
     )
-    asyncio.run(_serve_until_signalled(choice.engine, info, capacity, guard, listen))
+    asyncio.run(_serve_until_signalled(choice.engine, info, capacity, guard, listen, faces))
+
+
+def _kserve() -> Face:
+    try:
+        import packaging  # noqa: F401  tritonclient.grpc would tell a RuntimeError of it
+
+        from lvseg_serve.rpc.kserve.face import add_kserve
+    except ModuleNotFoundError as error:
+        raise missing_extra(error.name, "kserve", field="--kserve") from error
+    return add_kserve
 
 
 async def _serve_until_signalled(
-    engine: Engine, info: ServerInfo, capacity: Capacity, guard: Guard, listen: str
+    engine: Engine,
+    info: ServerInfo,
+    capacity: Capacity,
+    guard: Guard,
+    listen: str,
+    faces: Sequence[Face],
 ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -92,7 +116,12 @@ async def _serve_until_signalled(
             batches=capacity.batches,
         )
         async with running_server(
-            segmenter, info, listen=listen, credentials=guard.credentials, interceptors=guard.interceptors
+            segmenter,
+            info,
+            listen=listen,
+            credentials=guard.credentials,
+            interceptors=guard.interceptors,
+            faces=faces,
         ) as address:
             click.echo(
                 f"ready: {model.name} {model.version} ({model.precision}, {model.engine}) on {address}; "

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.grpc as triton
 from numpy.typing import NDArray
 
 from lvseg.errors import SecurityError
@@ -46,6 +47,28 @@ def test_the_line_it_prints_names_model_and_engine(serving_process: Serving) -> 
             r"ready: threshold 0123456789ab \(fp32, onnxruntime-cpu\) on 127\.0\.0\.1:\d+; stop with Ctrl-C\n",
             running.ready,
         )
+
+
+def test_tritons_client_is_answered_where_that_was_asked_for(
+    serving: Serving, dicom: bytes, ventricle: NDArray[np.bool_]
+) -> None:
+    tensor = triton.InferInput("dicom", [1], "BYTES")
+    tensor.set_data_from_numpy(np.array([dicom], dtype=object))
+    with (
+        serving("--listen", "127.0.0.1:0", "--kserve") as (_, ready),
+        triton.InferenceServerClient(_address(ready)) as client,
+    ):
+        answer = client.infer("threshold-dicom", [tensor])
+        np.testing.assert_array_equal(answer.as_numpy("mask"), ventricle)
+
+
+def test_without_tritons_client_its_protocol_is_one_line_and_exit_code_2(bundle: Path) -> None:
+    hidden = f"import sys; sys.modules['tritonclient'] = None; {SERVE[-1]}"
+    run = subprocess.run(
+        [sys.executable, "-c", hidden, str(bundle), "--kserve"], capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 2
+    assert run.stderr == "error: tritonclient is not installed; run: pip install 'lvseg[kserve]'\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

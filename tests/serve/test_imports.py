@@ -23,6 +23,11 @@ def test_the_server_needs_neither_torch_nor_onnx() -> None:
     assert not _loaded_by("lvseg_serve.cli") & {"torch", "onnx"}
 
 
+@pytest.mark.parametrize("module", ["lvseg_serve.cli", "lvseg_serve.rpc.server", "lvseg_serve.client"])
+def test_tritons_client_is_imported_only_when_it_is_asked_for(module: str) -> None:
+    assert "tritonclient" not in _loaded_by(module)
+
+
 def test_the_benchmark_needs_neither_torch_nor_onnx_nor_matplotlib_until_asked() -> None:
     assert not _loaded_by("lvseg_serve.bench.cli") & {"torch", "onnx", "matplotlib"}
 

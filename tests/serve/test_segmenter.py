@@ -246,3 +246,46 @@ async def test_an_engine_that_answers_in_another_shape_is_an_engine_error(
     with pytest.raises(EngineError, match=r"\(1, 64, 71\), expected \(1, 64, 72\)"):
         await segmenter.segment(SliceRequest(dicom=dicom))
     await segmenter.close()
+
+
+async def test_slices_on_the_working_grid_go_to_the_engine_as_they_are(segmenter: Segmenter, engine) -> None:
+    pixels = np.full((3, 1, 40, 48), 100, dtype=np.float32)
+    pixels[1, 0, 5:7, 8] = 1000
+    prediction = await segmenter.infer(pixels)
+    np.testing.assert_array_equal(prediction.mask, pixels[:, 0] > 500)
+    np.testing.assert_array_equal(prediction.probability, prediction.mask.astype(np.float32))
+    assert engine.shapes == [(3, 1, 40, 48)]
+
+
+async def test_slices_on_the_working_grid_take_one_place_and_give_it_back(
+    make_segmenter, gated_engine, dicom: bytes
+) -> None:
+    segmenter = make_segmenter(gated_engine, room=Room(slices=1))
+    pixels = np.zeros((2, 1, 40, 48), dtype=np.float32)
+    first = asyncio.create_task(segmenter.infer(pixels))
+    await asyncio.to_thread(gated_engine.entered.wait, 60)
+    with pytest.raises(OverloadError):
+        await segmenter.infer(pixels)
+    with pytest.raises(OverloadError):
+        await segmenter.segment(SliceRequest(dicom=dicom))
+    gated_engine.gate.set()
+    await first
+    assert (await segmenter.segment(SliceRequest(dicom=dicom))).area_mm2 == 900.0
+    await segmenter.close()
+
+
+async def test_slices_on_the_working_grid_whose_caller_leaves_never_reach_the_engine(
+    make_segmenter, gated_engine
+) -> None:
+    segmenter = make_segmenter(gated_engine)
+    first = asyncio.create_task(segmenter.infer(np.zeros((1, 1, 40, 48), dtype=np.float32)))
+    await asyncio.to_thread(gated_engine.entered.wait, 60)
+    second = asyncio.create_task(segmenter.infer(np.zeros((2, 1, 40, 48), dtype=np.float32)))
+    await asyncio.sleep(0)  # it is in the queue now
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    gated_engine.gate.set()
+    await first
+    await segmenter.close()
+    assert gated_engine.shapes == [(1, 1, 40, 48)]

@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,6 +23,9 @@ GRACE_S = 10.0
 """How long requests that were accepted may still take when the server is told to stop."""
 _CONNECTIONS = ConnectionLimits()
 
+Face = Callable[[grpc.aio.Server, Segmenter, ServerInfo, health_pb2_grpc.HealthServicer], str]
+"""Adds a further service to a server before it starts, and returns the service's full name."""
+
 _AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 
@@ -36,6 +39,7 @@ async def running_server(
     interceptors: "Sequence[grpc.aio.ServerInterceptor[Any, Any]]" = (),
     connections: ConnectionLimits = _CONNECTIONS,
     grace_s: float = GRACE_S,
+    faces: Sequence[Face] = (),
 ) -> AsyncIterator[str]:
     """Serve while the block runs; yields ``HOST:PORT`` with the port that was bound.
 
@@ -50,6 +54,7 @@ async def running_server(
         interceptors: See each call before the service does, the first of them first.
         connections: What one connection may ask.
         grace_s: Seconds for requests under way at the end.
+        faces: Further services on the same port.
 
     Raises:
         OptionError: If ``listen`` is not of that form.
@@ -73,7 +78,10 @@ async def running_server(
         segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(
             SegmentationServicer(segmenter, info), server
         )
-        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        further = [face(server, segmenter, info, checks) for face in faces]
+        reflection.enable_server_reflection(
+            (SERVICE, *further, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        )
         try:
             bound = (
                 server.add_insecure_port(listen)

@@ -32,6 +32,7 @@ from lvseg.errors import (
     RunError,
     SecurityError,
     ServerError,
+    UnknownModelError,
     WeightsError,
     WorkerError,
     WorkerLostError,
@@ -46,6 +47,7 @@ STATUS: dict[type[LvsegError], grpc.StatusCode] = {
     DicomError: grpc.StatusCode.INVALID_ARGUMENT,
     ContourError: grpc.StatusCode.INVALID_ARGUMENT,
     OptionError: grpc.StatusCode.INVALID_ARGUMENT,  # such as a pixel spacing that came with the request
+    UnknownModelError: grpc.StatusCode.NOT_FOUND,
     # Files of the server's own: no caller can mend them.
     BundleError: grpc.StatusCode.INTERNAL,
     DatasetError: grpc.StatusCode.INTERNAL,
@@ -62,6 +64,8 @@ STATUS: dict[type[LvsegError], grpc.StatusCode] = {
 }
 
 _NEW_WORKER_S = 0.1
+_CALLERS_FAULT = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
+
 _MAX_TEXT = 500  # gRPC refuses a status whose metadata exceed 8 KiB, and with it the reason
 
 _logger = logging.getLogger(__name__)
@@ -79,8 +83,8 @@ async def errors_as_status(context: grpc.aio.ServicerContext[Any, Any]) -> Async
 
 def to_status(error: Exception) -> status_pb2.Status:
     """Return the status of an error; one that the caller cannot mend is logged here, in full."""
-    if isinstance(error, InputError) and STATUS.get(type(error)) is grpc.StatusCode.INVALID_ARGUMENT:
-        return _invalid_argument(error)
+    if isinstance(error, InputError) and (code := STATUS.get(type(error))) in _CALLERS_FAULT:
+        return _bad_input(code, error)
     if isinstance(error, OverloadError):
         return _come_again(grpc.StatusCode.RESOURCE_EXHAUSTED, error, OVERLOAD, error.retry_after_s)
     if isinstance(error, WorkerLostError):
@@ -97,14 +101,14 @@ def to_status(error: Exception) -> status_pb2.Status:
     )
 
 
-def _invalid_argument(error: InputError) -> status_pb2.Status:
+def _bad_input(code: grpc.StatusCode, error: InputError) -> status_pb2.Status:
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)]
     if error.field or error.expected:
         violation = error_details_pb2.BadRequest.FieldViolation(
             field=_cut(error.field), description=_cut(error.expected)
         )
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    return _status(grpc.StatusCode.INVALID_ARGUMENT, _cut(str(error)), *details)
+    return _status(code, _cut(str(error)), *details)
 
 
 def _come_again(
