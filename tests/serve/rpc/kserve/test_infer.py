@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,10 @@ from tritonclient.utils import InferenceServerException
 
 from lvseg.errors import EngineError
 from lvseg_serve.client import Client
+from lvseg_serve.rpc.authentication import TokenInterceptor
+from lvseg_serve.segmenter import Room
+
+TOKEN = "t" * 43
 
 AsInput = Callable[[str, NDArray], triton.InferInput]
 
@@ -174,7 +179,7 @@ def test_one_slice_too_many_is_told_to_come_again(
 ) -> None:
     first: queue.Queue[tuple[triton.InferResult | None, InferenceServerException | None]] = queue.Queue()
     with (
-        serving_kserve(gated_engine, max_pending=1) as address,
+        serving_kserve(gated_engine, room=Room(slices=1)) as address,
         triton.InferenceServerClient(address) as client,
     ):
         client.async_infer(
@@ -186,6 +191,24 @@ def test_one_slice_too_many_is_told_to_come_again(
         gated_engine.gate.set()
         assert first.get(timeout=60)[1] is None
     assert caught.value.status() == "StatusCode.RESOURCE_EXHAUSTED"
+
+
+def test_a_server_that_wants_a_token_wants_it_of_tritons_client_too(
+    serving_kserve, engine, as_input: AsInput, pixels: NDArray[np.float32], tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"{TOKEN}\n")
+    tokens.chmod(0o600)
+    inputs = [as_input("pixels", pixels)]
+    with (
+        serving_kserve(engine, guarded={"interceptors": [TokenInterceptor(tokens)]}) as address,
+        triton.InferenceServerClient(address) as client,
+    ):
+        with pytest.raises(InferenceServerException, match="this server wants a token") as caught:
+            client.infer("threshold", inputs)
+        answer = client.infer("threshold", inputs, headers={"authorization": f"Bearer {TOKEN}"})
+    assert caught.value.status() == "StatusCode.UNAUTHENTICATED"
+    np.testing.assert_array_equal(answer.as_numpy("mask"), pixels[:, 0] > 500)
 
 
 def test_a_failing_engine_shows_the_caller_a_reference_alone(

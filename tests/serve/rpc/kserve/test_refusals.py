@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
+from lvseg.errors import InputError
+from lvseg_serve.rpc.kserve.pixels import PixelsModel
+
 Tensor = pb.ModelInferRequest.InferInputTensor
 Output = pb.ModelInferRequest.InferRequestedOutputTensor
 
@@ -241,6 +244,20 @@ def test_more_or_other_slices_than_an_engine_takes_never_reach_it(
     reason, text = refused(stub, request(pixels(shape=shape), raw=(bytes(4 * np.prod(shape)),)))
     assert (reason, engine.shapes) == ("WRONG_SIZE", [])
     assert f"has shape {shape}, expected {expected}; " in text
+
+
+async def test_more_pixels_than_fit_into_a_message_of_the_default_size_never_reach_the_engine(
+    make_segmenter, engine
+) -> None:
+    segmenter = make_segmenter(engine)
+    with pytest.raises(
+        InputError, match="expected at most 4194304 pixels in all; send fewer slices a request"
+    ):
+        await PixelsModel("threshold", segmenter).infer(
+            {"pixels": np.zeros((5, 1, 1024, 1024), dtype=np.float32)}, frozenset({"mask"})
+        )
+    await segmenter.close()
+    assert engine.shapes == []
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
