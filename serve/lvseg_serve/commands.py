@@ -1,23 +1,33 @@
 """Entry points of the server, its client and the benchmark; the work is imported only when one is called."""
 
+import os
+
 from lvseg.cli import run_command
 
 
 def serve() -> None:
     """Run lvseg-serve."""
+    _hush_grpc()
     run_command("lvseg_serve.cli", extra="serve")
 
 
 def segment() -> None:
     """Run lvseg-segment."""
+    _hush_grpc()
     run_command("lvseg_serve.client.cli")
 
 
 def bench() -> None:
     """Run lvseg-bench."""
+    _hush_grpc()
     run_command("lvseg_serve.bench.cli", extra="serve")
 
 
 def doctor() -> None:
     """Run lvseg-doctor."""
     run_command("lvseg_serve.doctor_cli", extra="serve")
+
+
+def _hush_grpc() -> None:
+    """Leave to our own errors what gRPC else prints as well: a line for each handshake that fails, a stranger's too."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

@@ -13,7 +13,8 @@ Errors are gRPC status codes with google.rpc details. Bad input is INVALID_ARGUM
 (domain "lvseg", a stable reason such as "NOT_DICOM") and, where one field is at fault, a BadRequest with that
 field and what was expected of it. Too many slices at a time are RESOURCE_EXHAUSTED with the reason "OVERLOAD" and
 a RetryInfo that says when to come again. A failure of the server is INTERNAL with an ErrorInfo whose metadata
-holds the "reference" under which the server logged it.
+holds the "reference" under which the server logged it. A server that wants a bearer token ("authorization: Bearer
+TOKEN" in the metadata) answers without it with UNAUTHENTICATED, "TOKEN_MISSING" or "TOKEN_REFUSED".
 """
 
 from collections import abc as _abc

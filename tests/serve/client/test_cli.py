@@ -3,6 +3,8 @@
 import csv
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -317,6 +319,17 @@ def test_tls_and_a_token_open_a_server(
         assert "lets nobody in without a token" in _one_line(refused, exit_code=1)
         result = CliRunner().invoke(main, [*command, "--token-file", str(tmp_path / "tokens")])
     assert result.exit_code == 0, result.output
+
+
+def test_a_fault_of_tls_is_one_line_without_grpcs_own(
+    server: str, images: Path, ca: Path, tmp_path: Path
+) -> None:
+    command = "from lvseg_serve.commands import segment; segment()"
+    where = [str(images), "--server", server, "--tls-ca", str(ca), "--out", str(tmp_path / "out")]
+    run = subprocess.run([sys.executable, "-c", command, *where], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert run.stderr.startswith(f"error: the server at {server} is not trusted: it does not encrypt")
+    assert len(run.stderr.splitlines()) == 1
 
 
 def test_no_patient_data_is_printed_or_written_beside_the_pictures(
