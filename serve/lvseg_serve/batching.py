@@ -85,8 +85,9 @@ class Batcher:
 
     @property
     def queued(self) -> int:
-        """How many slices wait."""
-        return sum(len(job.pixels) for job in self._waiting if not job.answer.done())
+        """How many slices wait; any thread may ask."""
+        waiting = tuple(self._waiting)  # at once: the event loop goes on adding to it
+        return sum(len(job.pixels) for job in waiting if not job.answer.done())
 
     @property
     def slice_seconds(self) -> float:

@@ -1,10 +1,10 @@
 """The command lvseg-serve."""
 
 import asyncio
-import logging
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import click
@@ -18,11 +18,17 @@ from lvseg_export.shipped import named_bundle
 from lvseg_serve import defaults
 from lvseg_serve.answers import ServerInfo
 from lvseg_serve.capacity_options import CAPACITY, Capacity, capacity_options, to_capacity
+from lvseg_serve.events import Ready, Stopped, Stopping
 from lvseg_serve.info import server_info
+from lvseg_serve.logs import AccessLog, log, start_logging
+from lvseg_serve.metrics import Metrics, serving_metrics
+from lvseg_serve.observation_options import OBSERVATION, Observation, observation_options, to_observation
+from lvseg_serve.observer import Observers
 from lvseg_serve.rpc.guard import Guard, to_guard
 from lvseg_serve.rpc.server import Face, running_server
 from lvseg_serve.security_options import SECURITY, Security, security_options
 from lvseg_serve.segmenter import Segmenter
+from lvseg_serve.workers.limits import leave_no_core
 from lvseg_serve.workers.pool import WorkerProcesses
 
 
@@ -44,6 +50,7 @@ from lvseg_serve.workers.pool import WorkerProcesses
     is_flag=True,
     help="Offer the Open Inference Protocol (KServe v2) too, for Triton's clients; wants lvseg[kserve].",
 )
+@observation_options()
 def main(
     bundle: Path | None,
     listen: str,
@@ -62,7 +69,9 @@ def main(
       lvseg-serve bundles/a --listen 127.0.0.1:50051
       lvseg-serve --listen 0.0.0.0:50051 --tls-certificate server.pem --tls-key server.key --token-file tokens
     """  # noqa: D301 - click's own mark for text that it shall not fold
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    leave_no_core()
+    observation = to_observation(**{name: others.pop(name) for name in OBSERVATION})
+    start_logging(observation.log_format, observation.log_level)
     security = Security(**{name: others.pop(name) for name in SECURITY})
     security.check(listen)
     guard = to_guard(security)
@@ -81,7 +90,7 @@ def main(
         max_message_bytes=capacity.max_message_bytes,
         max_pending=capacity.room.slices,
     )
-    asyncio.run(_serve_until_signalled(choice.engine, info, capacity, guard, listen, faces))
+    asyncio.run(_serve_until_signalled(choice.engine, info, capacity, observation, guard, listen, faces))
 
 
 def _kserve() -> Face:
@@ -98,14 +107,14 @@ async def _serve_until_signalled(
     engine: Engine,
     info: ServerInfo,
     capacity: Capacity,
+    observation: Observation,
     guard: Guard,
     listen: str,
     faces: Sequence[Face],
 ) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = _stop_signal()
     model = info.model
+    metrics = Metrics(info)
     async with WorkerProcesses(capacity.workers, capacity.worker_limits) as workers:
         segmenter = Segmenter(
             engine,
@@ -114,17 +123,43 @@ async def _serve_until_signalled(
             runner=workers,
             room=capacity.room,
             batches=capacity.batches,
+            observe=metrics.batch,
         )
-        async with running_server(
-            segmenter,
-            info,
-            listen=listen,
-            credentials=guard.credentials,
-            interceptors=guard.interceptors,
-            faces=faces,
-        ) as address:
-            click.echo(
-                f"ready: {model.name} {model.version} ({model.precision}, {model.engine}) on {address}; "
-                "stop with Ctrl-C"
-            )
-            await stop.wait()
+        metrics.watch(
+            pending=lambda: segmenter.pending,
+            queued=lambda: segmenter.queued,
+            pending_bytes=lambda: segmenter.pending_bytes,
+            missing_workers=lambda: workers.missing,
+        )
+        with serving_metrics(metrics, observation.metrics) as metrics_address:
+            async with running_server(
+                segmenter,
+                info,
+                listen=listen,
+                credentials=guard.credentials,
+                interceptors=guard.interceptors,
+                faces=faces,
+                observer=Observers(AccessLog(), metrics),
+            ) as address:
+                log(Ready.of(info, address, metrics_address))
+                click.echo(
+                    f"ready: {model.name} {model.version} ({model.precision}, {model.engine}) on {address}; "
+                    "stop with Ctrl-C"
+                )
+                log(Stopping(signal=(await stop).name))
+                began = perf_counter()
+    log(Stopped(drain_s=round(perf_counter() - began, 3)))
+
+
+def _stop_signal() -> "asyncio.Future[signal.Signals]":
+    """Return what the first signal to stop will be."""
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def take(number: signal.Signals) -> None:
+        if not stop.done():
+            stop.set_result(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, take, number)
+    return stop

@@ -1,14 +1,13 @@
 """What files hold, read anew when they change under a running server."""
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from lvseg.errors import OptionError
-
-_logger = logging.getLogger(__name__)
+from lvseg_serve.events import ReloadFailed
+from lvseg_serve.logs import log
 
 _Value = TypeVar("_Value")
 _Marks = tuple[tuple[int, int, int] | None, ...]
@@ -45,7 +44,7 @@ class Watched(Generic[_Value]):
                 try:
                     self._value = self._read()
                 except OptionError as error:
-                    _logger.warning("%s; what was read before stays in force", error)
+                    log(ReloadFailed(error=str(error)))
             return self._value
 
     def _look(self) -> _Marks:

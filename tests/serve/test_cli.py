@@ -1,5 +1,6 @@
 """lvseg-serve as its own process, with a real bundle on ONNX Runtime."""
 
+import json
 import re
 import signal
 import subprocess
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -74,10 +76,10 @@ def test_without_tritons_client_its_protocol_is_one_line_and_exit_code_2(tmp_pat
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_it_without_a_word(
+def test_a_signal_stops_it_without_a_complaint(
     serving_process: Serving, dicom: bytes, number: signal.Signals
 ) -> None:
-    with serving_process("--listen", "127.0.0.1:0") as running:
+    with serving_process("--listen", "127.0.0.1:0", "--log-level", "warning") as running:
         with Client(running.address) as client:
             client.segment(dicom)
         running.process.send_signal(number)
@@ -109,6 +111,41 @@ def test_a_network_is_listened_on_with_tls_and_tokens(
             stranger.server_info()
 
 
+def test_what_it_does_is_logged_from_ready_to_stopped(serving_process: Serving, dicom: bytes) -> None:
+    with serving_process("--listen", "127.0.0.1:0", "--log-format", "json") as running:
+        with Client(running.address) as client:
+            client.segment(dicom)
+        lines = [running.process.stderr.readline(), running.process.stderr.readline()]
+        running.process.send_signal(signal.SIGTERM)
+        lines += running.process.communicate(timeout=60)[1].splitlines()
+    events = [json.loads(line) for line in lines]
+    assert [event["event"] for event in events] == ["ready", "call", "stopping", "stopped"]
+    assert events[0]["address"] == running.address
+    assert (events[1]["code"], events[1]["slices"]) == ("OK", 1)
+    assert events[2]["signal"] == "SIGTERM"
+
+
+def test_metrics_are_given_where_they_are_asked_for(serving_process: Serving, dicom: bytes) -> None:
+    with serving_process("--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0") as running:
+        address = re.search(r"metrics=(\S+)", running.process.stderr.readline())
+        assert address
+        with Client(running.address) as client:
+            client.segment(dicom)
+        running.process.stderr.readline()  # of the call: by then it is counted
+        with urlopen(f"http://{address[1]}/metrics", timeout=60) as page:
+            text = page.read().decode()
+    assert 'lvseg_model_info{architecture="threshold",engine="onnxruntime-cpu"' in text
+    assert 'lvseg_calls_total{code="OK",method="lvseg_api.v1.SegmentationService/Segment"} 1.0' in text
+    assert "lvseg_batch_slices_count 1.0" in text
+    assert "lvseg_missing_workers 0.0" in text
+
+
+def test_metrics_for_other_machines_have_to_be_allowed(threshold_bundle: Path) -> None:
+    code, error = _fail(threshold_bundle, "--metrics", "0.0.0.0:0")
+    assert code == 2
+    assert re.fullmatch(r"error: --metrics 0\.0\.0\.0:0: .*--metrics-insecure\n", error)
+
+
 def test_a_port_in_use_is_one_line_and_exit_code_1(serving_process: Serving, threshold_bundle: Path) -> None:
     with serving_process("--listen", "127.0.0.1:0") as running:
         code, error = _fail(threshold_bundle, "--engine", "onnxruntime", "--listen", running.address)
@@ -137,6 +174,8 @@ def test_a_folder_that_is_no_bundle_is_one_line_and_exit_code_2(tmp_path: Path) 
     ("option", "value"),
     [
         ("--listen", "localhost"),
+        ("--metrics", "localhost"),
+        ("--log-level", "loud"),
         ("--engine", "magic"),
         ("--threads", "0"),
         ("--batch-opt", "32"),

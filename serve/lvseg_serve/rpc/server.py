@@ -14,6 +14,8 @@ from lvseg.errors import ServerError
 from lvseg_api.v1 import segmentation_pb2, segmentation_pb2_grpc
 from lvseg_serve.address import parse_address
 from lvseg_serve.answers import ServerInfo
+from lvseg_serve.observer import SILENT, Observer
+from lvseg_serve.rpc.calls import CallObservation
 from lvseg_serve.rpc.connections import ConnectionLimits
 from lvseg_serve.rpc.servicer import SegmentationServicer
 from lvseg_serve.segmenter import Segmenter
@@ -21,6 +23,7 @@ from lvseg_serve.segmenter import Segmenter
 SERVICE = segmentation_pb2.DESCRIPTOR.services_by_name["SegmentationService"].full_name
 GRACE_S = 10.0
 """How long requests that were accepted may still take when the server is told to stop."""
+_SERVICES = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
 _CONNECTIONS = ConnectionLimits()
 
 Face = Callable[[grpc.aio.Server, Segmenter, ServerInfo, health_pb2_grpc.HealthServicer], str]
@@ -40,6 +43,7 @@ async def running_server(
     connections: ConnectionLimits = _CONNECTIONS,
     grace_s: float = GRACE_S,
     faces: Sequence[Face] = (),
+    observer: Observer = SILENT,
 ) -> AsyncIterator[str]:
     """Serve while the block runs; yields ``HOST:PORT`` with the port that was bound.
 
@@ -55,6 +59,7 @@ async def running_server(
         connections: What one connection may ask.
         grace_s: Seconds for requests under way at the end.
         faces: Further services on the same port.
+        observer: Is told of every call, of every slice, and when the server is ready.
 
     Raises:
         OptionError: If ``listen`` is not of that form.
@@ -64,7 +69,8 @@ async def running_server(
         host, port = parse_address(listen, option="--listen")
         _check_free(host, port)
         server = grpc.aio.server(
-            interceptors=interceptors,
+            # Observed first, so that what the others refuse is told of too.
+            interceptors=[CallObservation(observer, _SERVICES), *interceptors],
             options=[
                 # Linux would let a second server share the port and take half of the requests.
                 ("grpc.so_reuseport", 0),
@@ -79,9 +85,7 @@ async def running_server(
             SegmentationServicer(segmenter, info), server
         )
         further = [face(server, segmenter, info, checks) for face in faces]
-        reflection.enable_server_reflection(
-            (SERVICE, *further, health.SERVICE_NAME, reflection.SERVICE_NAME), server
-        )
+        reflection.enable_server_reflection((*_SERVICES, *further), server)
         try:
             bound = (
                 server.add_insecure_port(listen)
@@ -92,9 +96,11 @@ async def running_server(
             raise ServerError(f"cannot listen on {listen}; choose another --listen") from error
         await checks.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
         await server.start()
+        observer.ready(True)
         try:
             yield f"{listen.rpartition(':')[0]}:{bound}"
         finally:
+            observer.ready(False)
             await checks.enter_graceful_shutdown()
             await server.stop(grace_s)
     finally:

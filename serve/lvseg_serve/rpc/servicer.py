@@ -7,6 +7,7 @@ import grpc
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1 import segmentation_pb2_grpc
 from lvseg_serve.answers import ServerInfo
+from lvseg_serve.rpc.calls import note_slice
 from lvseg_serve.rpc.converters import to_request, to_segment_response, to_server_info_response
 from lvseg_serve.rpc.status import errors_as_status
 from lvseg_serve.segmenter import Segmenter
@@ -27,6 +28,7 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         """Segment one slice."""
         async with errors_as_status(context):
             answer = await self._segmenter.segment(to_request(request))
+            note_slice(answer.timings)
             return await asyncio.to_thread(to_segment_response, answer)
 
     async def GetServerInfo(  # noqa: N802

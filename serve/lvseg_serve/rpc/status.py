@@ -4,10 +4,8 @@ Bad input goes back to the caller in full. Everything else is logged here under 
 the caller is told of it.
 """
 
-import logging
-import traceback
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -37,10 +35,13 @@ from lvseg.errors import (
     WorkerError,
     WorkerLostError,
 )
+from lvseg_serve.events import InternalError
+from lvseg_serve.logs import log
+from lvseg_serve.observer import INTERNAL, OVERLOAD, WORKER_LOST
+from lvseg_serve.rpc.calls import note_refusal
+from lvseg_serve.withheld import describe
 
 DOMAIN = "lvseg"
-OVERLOAD, WORKER_LOST = "OVERLOAD", "WORKER_LOST"
-"""Reasons of refusals that tell when to come again."""
 
 STATUS: dict[type[LvsegError], grpc.StatusCode] = {
     InputError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -68,8 +69,6 @@ _CALLERS_FAULT = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
 
 _MAX_TEXT = 500  # gRPC refuses a status whose metadata exceed 8 KiB, and with it the reason
 
-_logger = logging.getLogger(__name__)
-
 
 @asynccontextmanager
 async def errors_as_status(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
@@ -84,20 +83,23 @@ async def errors_as_status(context: grpc.aio.ServicerContext[Any, Any]) -> Async
 def to_status(error: Exception) -> status_pb2.Status:
     """Return the status of an error; one that the caller cannot mend is logged here, in full."""
     if isinstance(error, InputError) and (code := STATUS.get(type(error))) in _CALLERS_FAULT:
+        note_refusal(error.reason)
         return _bad_input(code, error)
     if isinstance(error, OverloadError):
         return _come_again(grpc.StatusCode.RESOURCE_EXHAUSTED, error, OVERLOAD, error.retry_after_s)
     if isinstance(error, WorkerLostError):
         return _come_again(grpc.StatusCode.UNAVAILABLE, error, WORKER_LOST, _NEW_WORKER_S)
     if isinstance(error, SecurityError):
+        note_refusal(error.reason)
         info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
         return _status(grpc.StatusCode.UNAUTHENTICATED, str(error), info)
     reference = uuid.uuid4().hex[:12]
-    _logger.error("internal error %s: %s", reference, describe(error))
+    note_refusal(INTERNAL, reference=reference)
+    log(InternalError(reference=reference, error=describe(error)))
     return _status(
         grpc.StatusCode.INTERNAL,
         f"the server failed; its log says more under the reference {reference}",
-        error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN, metadata={"reference": reference}),
+        error_details_pb2.ErrorInfo(reason=INTERNAL, domain=DOMAIN, metadata={"reference": reference}),
     )
 
 
@@ -114,6 +116,7 @@ def _bad_input(code: grpc.StatusCode, error: InputError) -> status_pb2.Status:
 def _come_again(
     code: grpc.StatusCode, error: LvsegError, reason: str, retry_after_s: float
 ) -> status_pb2.Status:
+    note_refusal(reason)
     retry = error_details_pb2.RetryInfo()
     retry.retry_delay.FromNanoseconds(round(retry_after_s * 1e9))
     return _status(code, str(error), error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN), retry)
@@ -128,21 +131,3 @@ def _status(code: grpc.StatusCode, message: str, *details: Message) -> status_pb
 
 def _cut(text: str) -> str:
     return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 3]}..."
-
-
-def describe(error: BaseException) -> str:
-    """Return an error, its causes and where they were raised, without any patient's data.
-
-    Only our own errors promise messages without it, so of all others the text is left out.
-    """
-    return "\n".join(_lines(error))
-
-
-def _lines(error: BaseException) -> Iterator[str]:
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield f"{type(current).__qualname__}: {current if isinstance(current, LvsegError) else '(text withheld)'}"
-        yield from (line.rstrip() for line in traceback.format_tb(current.__traceback__))
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)

@@ -38,6 +38,7 @@ def work(connection: Connection, memory: SharedDescriptor, limits: WorkerLimits)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     leave_no_core()
+    _say_nothing()
     descriptor: int = memory.detach()
     exchange = Exchange(connection, descriptor)
     os.close(descriptor)
@@ -54,6 +55,14 @@ def work(connection: Connection, memory: SharedDescriptor, limits: WorkerLimits)
             exchange.send(answer, first=False)
         except (BrokenPipeError, ConnectionResetError):
             return
+
+
+def _say_nothing() -> None:
+    """Let what libraries print or warn of go nowhere, as it may quote the file; what fails is in the answer."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def _done(job: Job) -> Any:
