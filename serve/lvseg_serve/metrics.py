@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 from lvseg.errors import ServerError
 from lvseg_serve.address import parse_address
 from lvseg_serve.answers import ServerInfo, StageTimings
-from lvseg_serve.observer import INTERNAL, OVERLOAD, Call, Observer
+from lvseg_serve.observer import INTERNAL, OVERLOAD, WORKER_LOST, Call, Observer
 
 _STAGES = ("decode", "resample", "inference", "postprocess", "compare")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -69,10 +69,8 @@ class Metrics(Observer):
             ["reason"],
             registry=registry,
         )
-        for reason in (
-            INTERNAL,
-            OVERLOAD,
-        ):  # what is watched is 0 from the start, or the first would not show as a rise
+        # What alerts watch is 0 from the start, or the first would not show as a rise.
+        for reason in (INTERNAL, OVERLOAD, WORKER_LOST):
             self._refused.labels(reason)
         self._bytes_in = Counter(
             "lvseg_received_bytes_total", "Messages that came in, in bytes.", registry=registry
