@@ -44,7 +44,7 @@ class Watched(Generic[_Value]):
                 try:
                     self._value = self._read()
                 except OptionError as error:
-                    log(ReloadFailed(error=str(error)))
+                    log(ReloadFailed(error=f"{error}; what was read before stays in force"))
             return self._value
 
     def _look(self) -> _Marks:

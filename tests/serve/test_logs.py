@@ -10,12 +10,21 @@ import pytest
 
 from lvseg.errors import EngineError
 from lvseg_serve.answers import StageTimings
-from lvseg_serve.events import CallEnded, Event, Foreign, InternalError, Ready, Stopped, Stopping
+from lvseg_serve.events import (
+    CallEnded,
+    Event,
+    Foreign,
+    InternalError,
+    Ready,
+    ReloadFailed,
+    Stopped,
+    Stopping,
+)
 from lvseg_serve.observer import Call, Peer
 from lvseg_serve.withheld import describe
 
 OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
-EVENTS = [Ready, CallEnded, Stopping, Stopped, InternalError, Foreign]
+EVENTS = [Ready, CallEnded, Stopping, Stopped, InternalError, ReloadFailed, Foreign]
 
 
 def say(log_format: str, level: str, code: str) -> list[str]:

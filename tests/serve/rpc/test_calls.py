@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -16,6 +17,7 @@ from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from lvseg_export.engines.base import Engine
 from lvseg_serve.answers import ServerInfo, StageTimings
 from lvseg_serve.observer import Call, Observer, Peer
+from lvseg_serve.rpc.authentication import TokenInterceptor
 from lvseg_serve.rpc.calls import NOT_RECEIVED, OTHER_METHOD
 from lvseg_serve.rpc.server import running_server
 from lvseg_serve.segmenter import Room, Segmenter
@@ -69,10 +71,14 @@ def serving_channel(
     info: ServerInfo, make_segmenter: Callable[..., Segmenter], recorder: Recorder
 ) -> Serving:
     @asynccontextmanager
-    async def serving(engine: Engine, **options: object) -> AsyncIterator[grpc.aio.Channel]:
+    async def serving(
+        engine: Engine, *, interceptors: object = (), **options: object
+    ) -> AsyncIterator[grpc.aio.Channel]:
         segmenter = make_segmenter(engine, observe=recorder.batch, **options)
         async with (
-            running_server(segmenter, info, listen="127.0.0.1:0", observer=recorder) as address,
+            running_server(
+                segmenter, info, listen="127.0.0.1:0", interceptors=interceptors, observer=recorder
+            ) as address,
             grpc.aio.insecure_channel(address) as channel,
         ):
             yield channel
@@ -178,6 +184,25 @@ async def test_a_method_that_does_not_exist_keeps_its_name_to_itself(
     call = await recorder.next_call()
     assert (call.method, call.code) == (OTHER_METHOD, "UNIMPLEMENTED")
     assert recorder.began == [OTHER_METHOD]
+
+
+@pytest.mark.parametrize(("method", "told"), [(SEGMENT, SEGMENT), ("Doe^Jane/1970", OTHER_METHOD)])
+async def test_whoever_is_not_let_in_is_told_of_too(
+    serving_channel: Serving,
+    engine: Engine,
+    recorder: Recorder,
+    tmp_path: Path,
+    put: Callable[[Path, bytes], None],
+    method: str,
+    told: str,
+) -> None:
+    put(tmp_path / "tokens", b"0123456789abcdef" * 2)
+    guard = [TokenInterceptor(tmp_path / "tokens")]
+    async with serving_channel(engine, interceptors=guard) as channel:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await channel.unary_unary(f"/{method}")(b"")
+        call = await recorder.next_call()
+    assert (call.method, call.code, call.reason) == (told, "UNAUTHENTICATED", "TOKEN_MISSING")
 
 
 async def test_a_stream_is_one_call_that_ends_with_its_caller(
