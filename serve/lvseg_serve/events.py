@@ -11,8 +11,9 @@ from typing import ClassVar
 from lvseg_serve.answers import ServerInfo
 from lvseg_serve.observer import Call, Peer
 
-_QUIET = "grpc."
-"""Packages of gRPC's own services: orchestrators call them every few seconds."""
+_PROBES = ("ServerLive", "ServerReady", "ModelReady")
+_QUIET = ("grpc.", *(f"inference.GRPCInferenceService/{probe}" for probe in _PROBES))
+"""How the methods begin that orchestrators call every few seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)

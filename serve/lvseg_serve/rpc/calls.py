@@ -47,15 +47,17 @@ def note_refusal(reason: str, *, reference: str | None = None) -> None:
 class CallObservation(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in its stubs alone
     """Tells an observer of every call; methods that hold to ``note_slice`` and ``note_refusal``, of their slices too.
 
-    Args:
-        observer: Is told.
-        services: Full names of the services whose methods are told by name.
+    Methods of services that it was not told of are all called by one name, since a caller may make up any.
     """
 
-    def __init__(self, observer: Observer, services: Iterable[str]) -> None:
+    def __init__(self, observer: Observer) -> None:
         self._observer = observer
+        self._methods: set[str] = set()
+
+    def name_methods_of(self, services: Iterable[str]) -> None:
+        """Call the methods of these services, given by their full names, by name from now on."""
         find = descriptor_pool.Default().FindServiceByName
-        self._methods = {
+        self._methods |= {
             f"{service}/{method.name}" for service in services for method in find(service).methods
         }
 

@@ -68,9 +68,9 @@ async def running_server(
     try:
         host, port = parse_address(listen, option="--listen")
         _check_free(host, port)
+        observation = CallObservation(observer)
         server = grpc.aio.server(
-            # Observed first, so that what the others refuse is told of too.
-            interceptors=[CallObservation(observer, _SERVICES), *interceptors],
+            interceptors=[observation, *interceptors],  # it is first, so as to see what the others refuse
             options=[
                 # Linux would let a second server share the port and take half of the requests.
                 ("grpc.so_reuseport", 0),
@@ -84,8 +84,9 @@ async def running_server(
         segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(
             SegmentationServicer(segmenter, info), server
         )
-        further = [face(server, segmenter, info, checks) for face in faces]
-        reflection.enable_server_reflection((*_SERVICES, *further), server)
+        services = (*_SERVICES, *(face(server, segmenter, info, checks) for face in faces))
+        reflection.enable_server_reflection(services, server)
+        observation.name_methods_of(services)
         try:
             bound = (
                 server.add_insecure_port(listen)

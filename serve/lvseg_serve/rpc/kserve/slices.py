@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from lvseg.errors import ContourError
 from lvseg.metrics import Agreement
 from lvseg_serve.answers import Output
+from lvseg_serve.rpc.calls import note_slice
 from lvseg_serve.rpc.kserve.spec import ANY, Answer, TensorSpec
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.stages import SliceRequest
@@ -40,6 +41,7 @@ class DicomModel:
     async def infer(self, inputs: Mapping[str, NDArray[Any]], wanted: frozenset[str]) -> Answer:
         """Segment the slice on its own grid."""
         answer = await self._segmenter.segment(_to_request(inputs, wanted))
+        note_slice(answer.timings)
         tensors = {"area_mm2": np.array([answer.area_mm2]), **_figures(answer.agreement)}
         if answer.mask is not None:
             tensors["mask"] = answer.mask.astype(np.uint8)
