@@ -9,7 +9,7 @@ the end, as a few of the experts' do, is the same polygon.
 import math
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +27,16 @@ MAX_POINTS = 10_000
 
 What :func:`mask_to_contour` gives out has no such limit.
 """
+
+
+class Boundary(NamedTuple):
+    """What bounds one connected part of a mask; both run half-way between pixels inside and outside."""
+
+    outer: Points
+    """Clockwise on the screen (y down)."""
+    holes: tuple[Points, ...]
+    """Counter-clockwise."""
+
 
 _MAX_CHARACTERS = 64 * MAX_POINTS
 _FORM = "a line for each point: x and y in pixels, with a space between"
@@ -259,12 +269,35 @@ def mask_to_contour(mask: Mask) -> Points | None:
     box = bounding_box(part)
     if box is None:
         return None
-    outlines = mask_outlines(part[box])
-    # The outer boundary goes around any hole, so it is the one that encloses the most.
-    outer = max(outlines, key=lambda outline: abs(_signed_area(outline)))
-    top_left = np.array((box[1].start, box[0].start), dtype=np.float64)
-    boundary: Points = outer + top_left
-    return boundary
+    return _boundary(part[box], box).outer
+
+
+def mask_boundaries(mask: Mask) -> tuple[Boundary, ...]:
+    """Return the boundaries of every component of a mask, each with its holes: none for an empty mask.
+
+    Pixels are connected when they share a side; the components come from top to bottom by their first pixel.
+    Each boundary is as :func:`mask_to_contour` draws it.
+
+    Args:
+        mask: Shape ``(rows, columns)``; bool, or integers of which those other than 0 are inside.
+
+    Raises:
+        ValueError: If ``mask`` is not 2-D, or neither bool nor integer.
+    """
+    components, _ = ndimage.label(check_mask(mask))
+    return tuple(
+        _boundary(components[window] == number, window)
+        for number, window in enumerate(ndimage.find_objects(components), start=1)
+    )
+
+
+def _boundary(part: NDArray[np.bool_], window: tuple[slice, slice]) -> Boundary:
+    """Return the boundary of the one component in a window of a mask, in the pixels of that mask."""
+    top_left = np.array((window[1].start, window[0].start), dtype=np.float64)
+    outlines = [outline + top_left for outline in mask_outlines(part)]
+    # The outer boundary goes around every hole, so it is the one that encloses the most.
+    outer = max(range(len(outlines)), key=lambda index: abs(_signed_area(outlines[index])))
+    return Boundary(outlines[outer], tuple(outlines[:outer] + outlines[outer + 1 :]))
 
 
 def mask_outlines(mask: Mask) -> list[Points]:

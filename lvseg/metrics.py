@@ -20,6 +20,7 @@ from lvseg.contour import (
     contour_to_mask,
     mask_to_contour,
 )
+from lvseg.errors import ContourError
 
 GOOD_CONTOUR_APD_MM = 5.0
 """A contour is good when its average perpendicular distance is below this (Radau et al., 2009)."""
@@ -58,15 +59,50 @@ def compare(mask: Mask, contour: ArrayLike, pixel_spacing: tuple[float, float]) 
     """
     inside = check_mask(mask)
     rows, columns = inside.shape
-    reference = contour_to_mask(contour, (rows, columns))
+    return _agreement(inside, contour_to_mask(contour, (rows, columns)), contour, pixel_spacing)
+
+
+def compare_masks(mask: Mask, reference: Mask, pixel_spacing: tuple[float, float]) -> Agreement:
+    """Return how a mask agrees with an expert's mask of the same slice.
+
+    As :func:`compare`; the expert's contour is the outer boundary of the largest component of ``reference``.
+
+    Args:
+        mask: Shape ``(rows, columns)`` of the slice; bool, or integers of which those other than 0 are inside.
+        reference: The expert's, of the same shape.
+        pixel_spacing: ``(between rows, between columns)`` in mm.
+
+    Raises:
+        ContourError: If ``reference`` is empty.
+        ValueError: If the masks differ in shape, are not 2-D, or are neither bool nor integer, or if a spacing
+            is not positive.
+    """
+    inside, expected = _pair(mask, reference)
+    contour = mask_to_contour(expected)
+    if contour is None:
+        raise ContourError(
+            "the mask to compare with is empty; leave it out where there is nothing to compare with",
+            reason="EMPTY_MASK",
+            field="contour",
+            expected="a mask with at least one pixel inside",
+        )
+    return _agreement(inside, expected, contour, pixel_spacing)
+
+
+def _agreement(
+    inside: NDArray[np.bool_],
+    expected: NDArray[np.bool_],
+    contour: ArrayLike,
+    pixel_spacing: tuple[float, float],
+) -> Agreement:
     boundary = mask_to_contour(inside)
     apd_mm = None
     if boundary is not None:
         apd_mm = average_perpendicular_distance_mm(boundary, contour, pixel_spacing)
     return Agreement(
-        dice=dice(inside, reference),
+        dice=dice(inside, expected),
         apd_mm=apd_mm,
-        hausdorff_mm=hausdorff_distance_mm(inside, reference, pixel_spacing),
+        hausdorff_mm=hausdorff_distance_mm(inside, expected, pixel_spacing),
         good=apd_mm is not None and apd_mm < GOOD_CONTOUR_APD_MM,
     )
 

@@ -20,6 +20,7 @@ from lvseg.contour import (
     contour_to_mask,
     format_contour,
     mask_area_mm2,
+    mask_boundaries,
     mask_outlines,
     mask_to_contour,
     parse_contour,
@@ -481,3 +482,34 @@ def test_an_empty_mask_has_no_area() -> None:
 def test_a_pixel_spacing_that_is_no_length_is_refused(spacing: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="pixel spacing must be finite and above 0 mm"):
         mask_area_mm2(np.ones((2, 2), dtype=bool), spacing)
+
+
+def test_a_ring_with_an_island_in_it_has_two_boundaries_and_one_hole() -> None:
+    mask = np.zeros((9, 10), dtype=bool)
+    mask[1:8, 2:9] = True  # 7 x 7 pixels from (x, y) = (2, 1)
+    mask[2:7, 3:8] = False  # with a hole of 5 x 5
+    mask[4, 5] = True  # and one pixel in the middle of it
+    ring, island = mask_boundaries(mask)
+    assert (ring.outer.min(axis=0).tolist(), ring.outer.max(axis=0).tolist()) == ([1.5, 0.5], [8.5, 7.5])
+    (hole,) = ring.holes
+    assert (hole.min(axis=0).tolist(), hole.max(axis=0).tolist()) == ([2.5, 1.5], [7.5, 6.5])
+    assert (signed_area(ring.outer), signed_area(hole)) == (
+        48.5,
+        -24.5,
+    )  # each cuts its corners: half a pixel
+    assert (signed_area(island.outer), island.holes) == (0.5, ())
+
+
+def test_an_empty_mask_has_no_boundaries() -> None:
+    assert mask_boundaries(np.zeros((4, 5), dtype=bool)) == ()
+
+
+@given(masks)
+@unhurried
+def test_boundaries_are_all_outlines_each_once(mask: NDArray[np.bool_]) -> None:
+    boundaries = mask_boundaries(mask)
+    assert len(boundaries) == ndimage.label(mask)[1]
+    found = [outline for boundary in boundaries for outline in (boundary.outer, *boundary.holes)]
+    corners = {frozenset(map(tuple, outline.tolist())) for outline in found}
+    assert len(corners) == len(found)
+    assert corners == {frozenset(map(tuple, outline.tolist())) for outline in mask_outlines(mask)}

@@ -12,6 +12,7 @@ from lvseg.errors import ContourError
 from lvseg.metrics import (
     average_perpendicular_distance_mm,
     compare,
+    compare_masks,
     dice,
     hausdorff_distance_mm,
 )
@@ -280,3 +281,26 @@ def test_a_contour_of_another_slice_is_refused() -> None:
     with pytest.raises(ContourError) as caught:
         compare(BLANK, square(60, 5), (1.0, 1.0))
     assert caught.value.reason == "OUTSIDE_IMAGE"
+
+
+def test_a_mask_agrees_with_an_experts_mask_as_with_its_contour() -> None:
+    mask, reference = (np.zeros((32, 32), dtype=bool) for _ in range(2))
+    mask[8:20, 8:20] = reference[10:22, 8:20] = True
+    contour = mask_to_contour(reference)
+    assert contour is not None
+    assert compare_masks(mask, reference, (1.5, 1.25)) == compare(mask, contour, (1.5, 1.25))
+
+
+def test_every_pixel_of_an_experts_mask_counts_and_not_only_its_outline() -> None:
+    mask = np.zeros((32, 32), dtype=bool)
+    mask[8:20, 8:20] = True
+    reference = mask.copy()
+    reference[10:14, 10:14] = False  # a hole of 16 of 144 pixels: Dice 2 x 128 / (144 + 128)
+    assert compare_masks(mask, reference, (1.0, 1.0)).dice == pytest.approx(256 / 272)
+
+
+def test_an_empty_mask_of_an_expert_is_refused() -> None:
+    empty = np.zeros((4, 4), dtype=bool)
+    with pytest.raises(ContourError) as caught:
+        compare_masks(~empty, empty, (1.0, 1.0))
+    assert caught.value.reason == "EMPTY_MASK"
