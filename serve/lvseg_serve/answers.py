@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lvseg.contour import Boundary
 from lvseg.metrics import Agreement
 from lvseg.plausibility import Plausibility
 
@@ -16,10 +17,31 @@ class Output(StrEnum):
     """What an answer may carry beside its figures."""
 
     MASK = "mask"
+    """The mask; it travels as a PNG."""
+    MASK_RUNS = "mask_runs"
+    """The mask; it travels as lengths of runs (:mod:`lvseg_serve.runs`)."""
+    MASK_BITS = "mask_bits"
+    """The mask; it travels as one bit a pixel (:mod:`lvseg_serve.bits`)."""
     CONTOUR = "contour"
+    """The outer boundary of the mask's largest part."""
+    BOUNDARIES = "boundaries"
+    """The boundaries of every part and of every hole."""
+    PROBABILITY = "probability"
+    """The model's probability on the slice's own grid."""
 
 
-ALL_OUTPUTS = frozenset(Output)
+MASK_OUTPUTS = frozenset({Output.MASK, Output.MASK_RUNS, Output.MASK_BITS})
+"""The mask in one of the forms in which it travels."""
+DEFAULT_OUTPUTS = frozenset({Output.MASK, Output.CONTOUR})
+
+
+class ContourForm(StrEnum):
+    """How a contour to compare with may come."""
+
+    POINTS = "points"
+    SUNNYBROOK_TEXT = "sunnybrook_text"
+    MASK_PNG = "mask_png"
+    MASK_BITS = "mask_bits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +87,21 @@ class Segmentation:
     pixel_spacing: tuple[float, float]
     """(between rows, between columns) in mm."""
     mask: NDArray[np.bool_] | None
-    """Shape (rows, columns), true in the left-ventricle blood pool; None when it was not asked for."""
+    """Shape (rows, columns), true in the left-ventricle blood pool, in whatever form it travelled; None when
+    it was not asked for in any."""
     contour: NDArray[np.float64] | None
     """Outer boundary of the mask's largest part, shape (N, 2), (x, y) = (column, row) in pixels, pixel
     centres at integers; None when it was not asked for or the mask is empty."""
+    boundaries: tuple[Boundary, ...] | None
+    """Of every part of the mask, with its holes; None when they were not asked for."""
+    probability: NDArray[np.float32] | None
+    """Shape (rows, columns), of left ventricle, from 0 to 1; None when it was not asked for."""
     area_mm2: float
     """Area of the whole mask; 0 when the model found no left ventricle."""
     agreement: Agreement | None
     """How well the mask agrees with the caller's contour; None when none was given."""
+    contour_form: ContourForm | None
+    """How the caller's contour came; None when none was given."""
     plausibility: Plausibility | None
     """What the caller's contour looks like, where it does not look like the cavity; None when none was given."""
     model: ModelIdentity
@@ -90,6 +119,18 @@ class Limits:
     """Rows x columns of a slice after resampling to the model's pixel spacing."""
     max_pending: int
     """Slices that are taken and not answered yet, over all callers."""
+    max_stream_pending: int
+    """Slices of one stream that are taken and not answered yet; it is not read further while they are so many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesSummary:
+    """What a stream of slices did."""
+
+    answered: int
+    """Slices that were segmented."""
+    failed: int
+    """Slices that were refused or failed."""
 
 
 @dataclass(frozen=True, kw_only=True)

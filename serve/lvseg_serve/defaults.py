@@ -7,5 +7,7 @@ MAX_PENDING = 64
 """Slices that a server takes before it answers the first of them; a further one is told to come again."""
 MAX_PENDING_MIB = 256
 """Size of the files of these slices, in MiB."""
+MAX_STREAM_PENDING = 16
+"""Slices of one stream under way: enough for the engine never to wait for the next."""
 TIMEOUT_S = 30.0
 """How long a client waits for one answer."""

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from lvseg.dicom import LARGEST_SIDE
 from lvseg_export.bundle import Bundle
 from lvseg_export.engines.base import Engine
+from lvseg_serve import defaults
 from lvseg_serve.answers import Limits, ModelIdentity, ServerInfo
 from lvseg_serve.stages import MAX_WORKING_PIXELS
 
@@ -41,6 +42,7 @@ def server_info(bundle: Bundle, engine: Engine, *, max_message_bytes: int, max_p
             max_side=LARGEST_SIDE,
             max_working_pixels=MAX_WORKING_PIXELS,
             max_pending=max_pending,
+            max_stream_pending=defaults.MAX_STREAM_PENDING,
         ),
         versions={"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
     )

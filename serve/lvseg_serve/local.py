@@ -5,13 +5,13 @@ from collections.abc import Collection
 from types import TracebackType
 from typing import Self
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from lvseg_export.bundle import Bundle
 from lvseg_export.engines.base import Engine
-from lvseg_serve.answers import ALL_OUTPUTS, Output, Segmentation
+from lvseg_serve.answers import DEFAULT_OUTPUTS, Output, Segmentation
 from lvseg_serve.info import model_identity
+from lvseg_serve.reference import given
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.stages import SliceRequest
 
@@ -39,21 +39,20 @@ class LocalClient:
         contour: ArrayLike | str | None = None,
         frame: int | None = None,
         pixel_spacing: tuple[float, float] | None = None,
-        outputs: Collection[Output] = ALL_OUTPUTS,
+        outputs: Collection[Output] = DEFAULT_OUTPUTS,
     ) -> Segmentation:
         """Segment one slice; the arguments are those of :meth:`lvseg_serve.client.Client.segment`.
 
         Raises:
             InputError: If the slice or the contour is refused.
             EngineError: If the engine fails.
+            ValueError: If the contour is an array of neither points nor a mask.
         """
         request = SliceRequest(
             dicom=dicom,
             frame=frame,
             pixel_spacing=pixel_spacing,
-            contour=contour
-            if contour is None or isinstance(contour, str)
-            else np.asarray(contour, np.float64),
+            contour=None if contour is None else given(contour),
             outputs=frozenset(outputs),
         )
         return self._loop.run(self._segmenter.segment(request))

@@ -111,8 +111,11 @@ class Segmenter:
             pixel_spacing=prepared.grid.pixel_spacing,
             mask=finished.mask,
             contour=finished.contour,
+            boundaries=finished.boundaries,
+            probability=finished.probability,
             area_mm2=finished.area_mm2,
             agreement=finished.agreement,
+            contour_form=finished.contour_form,
             plausibility=finished.plausibility,
             model=served.model,
             timings=StageTimings(

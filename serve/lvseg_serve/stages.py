@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lvseg.contour import contour_to_mask, mask_area_mm2, mask_to_contour, parse_contour
+from lvseg.contour import Boundary, mask_area_mm2, mask_boundaries, mask_to_contour
+from lvseg.decision import ventricle
 from lvseg.dicom import read_slice
 from lvseg.errors import DicomError
-from lvseg.metrics import Agreement, compare
+from lvseg.metrics import Agreement
 from lvseg.plausibility import Plausibility, judge_contour
-from lvseg.resample import mask_from_working, to_working, working_shape
-from lvseg_serve.answers import ALL_OUTPUTS, Output
+from lvseg.resample import from_working, to_working, working_shape
+from lvseg_serve.answers import DEFAULT_OUTPUTS, MASK_OUTPUTS, ContourForm, Output
+from lvseg_serve.reference import Given, Reference, read_reference
 
 MAX_WORKING_PIXELS = 1024 * 1024
 """Largest working grid: a wrong pixel spacing of a few metres would else ask for all the memory there is."""
@@ -29,9 +31,9 @@ class SliceRequest:
     """Which frame of a multi-frame object, counted from 1; None: the only one there is."""
     pixel_spacing: tuple[float, float] | None = None
     """(between rows, between columns) in mm for a file that has none."""
-    contour: NDArray[np.float64] | str | None = None
-    """Contour to compare with: points of shape (N, 2), or the text of a Sunnybrook contour file."""
-    outputs: frozenset[Output] = ALL_OUTPUTS
+    contour: Given | None = None
+    """Contour to compare with, in one of its forms."""
+    outputs: frozenset[Output] = DEFAULT_OUTPUTS
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled; a file is large, and a buffer may travel beside the pickle."""
@@ -56,8 +58,8 @@ class Grid(NamedTuple):
 class Compared(NamedTuple):
     """What a mask is compared with."""
 
-    contour: NDArray[np.float64]
-    """Of the request, as points."""
+    contour: Reference
+    """Of the request."""
     pixels: NDArray[np.float32]
     """Of the slice as it was sent, by which the contour is judged."""
 
@@ -80,8 +82,11 @@ class Finished(NamedTuple):
 
     mask: NDArray[np.bool_] | None
     contour: NDArray[np.float64] | None
+    boundaries: tuple[Boundary, ...] | None
+    probability: NDArray[np.float32] | None
     area_mm2: float
     agreement: Agreement | None
+    contour_form: ContourForm | None
     plausibility: Plausibility | None
     postprocess_ms: float
     compare_ms: float
@@ -92,11 +97,12 @@ def prepare(request: SliceRequest, working_spacing_mm: float) -> Prepared:
 
     Raises:
         DicomError: If the object cannot be read as a slice, or its working grid would be too large.
-        ContourError: If the contour is malformed.
+        ContourError: If the contour is malformed or does not fit the slice.
     """
     watch = _Stopwatch()
     slice_ = read_slice(request.dicom, frame=request.frame, pixel_spacing=request.pixel_spacing)
-    contour = parse_contour(request.contour) if isinstance(request.contour, str) else request.contour
+    height, width = slice_.pixels.shape
+    contour = None if request.contour is None else read_reference(request.contour, (height, width))
     decode_ms = watch.lap_ms()
     rows, columns = working_shape(slice_.pixels.shape, slice_.pixel_spacing, working_spacing_mm)
     if rows * columns > MAX_WORKING_PIXELS:
@@ -108,7 +114,6 @@ def prepare(request: SliceRequest, working_spacing_mm: float) -> Prepared:
             expected=f"at most {MAX_WORKING_PIXELS} pixels of {working_spacing_mm:g} mm",
         )
     pixels = to_working(slice_.pixels, slice_.pixel_spacing, working_spacing_mm)
-    height, width = slice_.pixels.shape
     grid = Grid((height, width), slice_.pixel_spacing, slice_.frame)
     compared = None if contour is None else Compared(contour, slice_.pixels)
     return Prepared(pixels, grid, compared, decode_ms, watch.lap_ms())
@@ -120,27 +125,28 @@ def finish(
     compared: Compared | None,
     outputs: frozenset[Output],
 ) -> Finished:
-    """Bring a probability of the working grid back to the slice, and compare with the contour, if one came.
-
-    Raises:
-        ContourError: If the contour does not fit the slice.
-    """
+    """Bring a probability of the working grid back to the slice, and compare with the contour, if one came."""
     watch = _Stopwatch()
-    mask = mask_from_working(probability, grid.shape)
+    own = from_working(probability, grid.shape)
+    mask = ventricle(own)
     outline = mask_to_contour(mask) if Output.CONTOUR in outputs else None
+    boundaries = mask_boundaries(mask) if Output.BOUNDARIES in outputs else None
     area_mm2 = mask_area_mm2(mask, grid.pixel_spacing)
     postprocess_ms = watch.lap_ms()
     agreement = plausibility = None
     if compared is not None:
-        agreement = compare(mask, compared.contour, grid.pixel_spacing)
-        drawn = contour_to_mask(compared.contour, grid.shape)
+        agreement = compared.contour.agreement(mask, grid.pixel_spacing)
+        drawn = compared.contour.drawn(grid.shape)
         plausibility = judge_contour(compared.pixels, mask, drawn, grid.pixel_spacing)
     return Finished(
-        mask=mask if Output.MASK in outputs else None,
+        mask=mask if outputs & MASK_OUTPUTS else None,
         contour=outline,
+        boundaries=boundaries,
+        probability=own if Output.PROBABILITY in outputs else None,
         area_mm2=area_mm2,
         agreement=agreement,
         plausibility=plausibility,
+        contour_form=None if compared is None else compared.contour.form,
         postprocess_ms=postprocess_ms,
         compare_ms=0.0 if compared is None else watch.lap_ms(),
     )

@@ -186,7 +186,11 @@ def info(model: ModelIdentity) -> ServerInfo:
         training={"patients": ["SC-HF-I-1"], "dice": 0.5, "options": {"epochs": 3}},
         threads=1,
         limits=Limits(
-            max_message_bytes=2**20, max_side=4096, max_working_pixels=MAX_WORKING_PIXELS, max_pending=64
+            max_message_bytes=2**20,
+            max_side=4096,
+            max_working_pixels=MAX_WORKING_PIXELS,
+            max_pending=64,
+            max_stream_pending=4,
         ),
         versions={"lvseg": "0.1"},
     )

@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +14,23 @@ from lvseg_api.v1 import segmentation_pb2_grpc
 
 PROTOS = Path(__file__).parents[2] / "protos"
 PROTO = "lvseg_api/v1/segmentation.proto"
+PACKAGES = sysconfig.get_path("purelib")
+"""Where googleapis-common-protos puts google/rpc/status.proto."""
 
 
 def _protoc(*arguments: str) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "grpc_tools.protoc", "-I", str(PROTOS), *arguments, PROTO]
+    command = [
+        sys.executable,
+        "-m",
+        "grpc_tools.protoc",
+        "-I",
+        str(PROTOS),
+        "-I",
+        PACKAGES,
+        *arguments,
+        PROTO,
+    ]
     subprocess.run(command, check=True, env=environment, capture_output=True)
 
 

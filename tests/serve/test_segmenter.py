@@ -8,7 +8,10 @@ from skimage.transform import resize
 
 from lvseg.errors import ContourError, DicomError, EngineError, OverloadError
 from lvseg.plausibility import Flag
-from lvseg_serve.answers import ModelIdentity, Output
+from lvseg_serve.answers import ContourForm, ModelIdentity, Output
+from lvseg_serve.bits import encode_bits
+from lvseg_serve.png import encode_mask
+from lvseg_serve.reference import EncodedMask
 from lvseg_serve.segmenter import Room, Segmenter
 from lvseg_serve.stages import SliceRequest, prepare
 
@@ -41,8 +44,10 @@ async def test_the_contour_runs_around_the_mask(segmenter: Segmenter, dicom: byt
 @pytest.mark.parametrize("output", Output)
 async def test_what_is_not_asked_for_is_left_out(segmenter: Segmenter, dicom: bytes, output: Output) -> None:
     answer = await segmenter.segment(SliceRequest(dicom=dicom, outputs=frozenset({output})))
-    assert (answer.mask is None) == (output is not Output.MASK)
-    assert (answer.contour is None) == (output is not Output.CONTOUR)
+    assert (answer.mask is not None) == output.startswith("mask")
+    assert (answer.contour is not None) == (output is Output.CONTOUR)
+    assert (answer.boundaries is not None) == (output is Output.BOUNDARIES)
+    assert (answer.probability is not None) == (output is Output.PROBABILITY)
     assert answer.area_mm2 == 900.0
 
 
@@ -91,6 +96,28 @@ async def test_a_contour_may_come_as_text(segmenter: Segmenter, dicom: bytes) ->
     text = "39.5 19.5\n49.5 19.5\n49.5 39.5\n39.5 39.5\n"
     answer = await segmenter.segment(SliceRequest(dicom=dicom, contour=text))
     assert answer.agreement.dice == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("form", [ContourForm.MASK_PNG, ContourForm.MASK_BITS])
+async def test_a_contour_may_come_as_a_mask(
+    segmenter: Segmenter, dicom: bytes, ventricle: NDArray[np.bool_], form: ContourForm
+) -> None:
+    # The right half of the ventricle, and Dice as above.
+    half = ventricle & (np.arange(72) >= 40)
+    encode = {ContourForm.MASK_PNG: encode_mask, ContourForm.MASK_BITS: encode_bits}[form]
+    answer = await segmenter.segment(SliceRequest(dicom=dicom, contour=EncodedMask(form, encode(half))))
+    assert answer.agreement.dice == pytest.approx(2 / 3)
+    assert answer.contour_form is form
+
+
+async def test_the_probability_is_on_the_slices_own_grid(
+    segmenter: Segmenter, make_dicom: Callable[..., bytes], ventricle: NDArray[np.bool_]
+) -> None:
+    dicom = make_dicom(np.where(ventricle, 1000, 100), spacing=(0.75, 3.0))
+    outputs = frozenset({Output.PROBABILITY, Output.MASK})
+    answer = await segmenter.segment(SliceRequest(dicom=dicom, outputs=outputs))
+    assert (answer.probability.shape, answer.probability.dtype) == ((64, 72), np.float32)
+    np.testing.assert_array_equal(answer.mask, answer.probability > 0.5)
 
 
 async def test_an_empty_mask_has_no_contour_and_no_distances(
@@ -142,11 +169,14 @@ async def test_a_text_file_is_refused(segmenter: Segmenter) -> None:
         await segmenter.segment(SliceRequest(dicom=b"hello"))
 
 
-async def test_a_contour_outside_the_image_is_refused(segmenter: Segmenter, dicom: bytes) -> None:
+async def test_a_contour_outside_the_image_never_reaches_the_engine(
+    segmenter: Segmenter, engine, dicom: bytes
+) -> None:
     outside = np.array([(60.0, 10.0), (80.0, 10.0), (80.0, 30.0)])
     with pytest.raises(ContourError) as caught:
         await segmenter.segment(SliceRequest(dicom=dicom, contour=outside))
     assert caught.value.reason == "OUTSIDE_IMAGE"
+    assert engine.shapes == []
 
 
 async def test_a_working_grid_beyond_all_measure_never_reaches_the_engine(

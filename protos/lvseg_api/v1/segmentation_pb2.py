@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1flvseg_api/v1/segmentation.proto\x12\x0clvseg_api.v1\x1a\x1cgoogle/protobuf/struct.proto\"\xbf\x01\n\x0eSegmentRequest\x12\r\n\x05\x64icom\x18\x01 \x01(\x0c\x12\x12\n\x05\x66rame\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x31\n\rpixel_spacing\x18\x03 \x01(\x0b\x32\x1a.lvseg_api.v1.PixelSpacing\x12&\n\x07\x63ontour\x18\x04 \x01(\x0b\x32\x15.lvseg_api.v1.Contour\x12%\n\x07outputs\x18\x05 \x03(\x0e\x32\x14.lvseg_api.v1.OutputB\x08\n\x06_frame\"C\n\x0cPixelSpacing\x12\x17\n\x0f\x62\x65tween_rows_mm\x18\x01 \x01(\x01\x12\x1a\n\x12\x62\x65tween_columns_mm\x18\x02 \x01(\x01\"U\n\x07\x43ontour\x12\'\n\x06points\x18\x01 \x01(\x0b\x32\x15.lvseg_api.v1.PolygonH\x00\x12\x19\n\x0fsunnybrook_text\x18\x02 \x01(\tH\x00\x42\x06\n\x04\x66orm\".\n\x07Polygon\x12#\n\x06points\x18\x01 \x03(\x0b\x32\x13.lvseg_api.v1.Point\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\x01\x12\t\n\x01y\x18\x02 \x01(\x01\"\xf5\x02\n\x0fSegmentResponse\x12\x0c\n\x04rows\x18\x01 \x01(\r\x12\x0f\n\x07\x63olumns\x18\x02 \x01(\r\x12\r\n\x05\x66rame\x18\x03 \x01(\r\x12\x31\n\rpixel_spacing\x18\x04 \x01(\x0b\x32\x1a.lvseg_api.v1.PixelSpacing\x12\x10\n\x08mask_png\x18\x05 \x01(\x0c\x12&\n\x07\x63ontour\x18\x06 \x01(\x0b\x32\x15.lvseg_api.v1.Polygon\x12\x10\n\x08\x61rea_mm2\x18\x07 \x01(\x01\x12*\n\tagreement\x18\x08 \x01(\x0b\x32\x17.lvseg_api.v1.Agreement\x12*\n\x05model\x18\t \x01(\x0b\x32\x1b.lvseg_api.v1.ModelIdentity\x12+\n\x07timings\x18\n \x01(\x0b\x32\x1a.lvseg_api.v1.StageTimings\x12\x30\n\x0cplausibility\x18\x10 \x01(\x0b\x32\x1a.lvseg_api.v1.Plausibility\"s\n\tAgreement\x12\x0c\n\x04\x64ice\x18\x01 \x01(\x01\x12\x13\n\x06\x61pd_mm\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x0chausdorff_mm\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x0c\n\x04good\x18\x04 \x01(\x08\x42\t\n\x07_apd_mmB\x0f\n\r_hausdorff_mm\"^\n\x0cPlausibility\x12(\n\x05\x66lags\x18\x01 \x03(\x0e\x32\x19.lvseg_api.v1.ContourFlag\x12$\n\x06offset\x18\x02 \x01(\x0b\x32\x14.lvseg_api.v1.Offset\"$\n\x06Offset\x12\x0c\n\x04x_mm\x18\x01 \x01(\x01\x12\x0c\n\x04y_mm\x18\x02 \x01(\x01\"y\n\rModelIdentity\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x04 \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x05 \x01(\t\x12\x11\n\tprecision\x18\x06 \x01(\t\"\x8a\x01\n\x0cStageTimings\x12\x11\n\tdecode_ms\x18\x01 \x01(\x01\x12\x13\n\x0bresample_ms\x18\x02 \x01(\x01\x12\x14\n\x0cinference_ms\x18\x03 \x01(\x01\x12\x16\n\x0epostprocess_ms\x18\x04 \x01(\x01\x12\x12\n\ncompare_ms\x18\x05 \x01(\x01\x12\x10\n\x08total_ms\x18\x06 \x01(\x01\"\x16\n\x14GetServerInfoRequest\"\xed\x02\n\x15GetServerInfoResponse\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.lvseg_api.v1.ModelIdentity\x12\x14\n\x0c\x61rchitecture\x18\x02 \x01(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12*\n\x05input\x18\x04 \x01(\x0b\x32\x1b.lvseg_api.v1.InputContract\x12)\n\x08training\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07threads\x18\x06 \x01(\r\x12$\n\x06limits\x18\x07 \x01(\x0b\x32\x14.lvseg_api.v1.Limits\x12\x43\n\x08versions\x18\x08 \x03(\x0b\x32\x31.lvseg_api.v1.GetServerInfoResponse.VersionsEntry\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\rInputContract\x12\x10\n\x08\x63hannels\x18\x01 \x01(\r\x12\x1a\n\x12working_spacing_mm\x18\x02 \x01(\x01\"f\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x04\x12\x10\n\x08max_side\x18\x02 \x01(\r\x12\x1a\n\x12max_working_pixels\x18\x03 \x01(\x04\x12\x13\n\x0bmax_pending\x18\x04 \x01(\r*E\n\x06Output\x12\x16\n\x12OUTPUT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bOUTPUT_MASK\x10\x01\x12\x12\n\x0eOUTPUT_CONTOUR\x10\x02*\x84\x01\n\x0b\x43ontourFlag\x12\x1c\n\x18\x43ONTOUR_FLAG_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43ONTOUR_FLAG_EPICARDIUM\x10\x01\x12\x1c\n\x18\x43ONTOUR_FLAG_OTHER_FRAME\x10\x02\x12\x1c\n\x18\x43ONTOUR_FLAG_OTHER_PLACE\x10\x03\x32\xb7\x01\n\x13SegmentationService\x12\x46\n\x07Segment\x12\x1c.lvseg_api.v1.SegmentRequest\x1a\x1d.lvseg_api.v1.SegmentResponse\x12X\n\rGetServerInfo\x12\".lvseg_api.v1.GetServerInfoRequest\x1a#.lvseg_api.v1.GetServerInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1flvseg_api/v1/segmentation.proto\x12\x0clvseg_api.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\"\xbf\x01\n\x0eSegmentRequest\x12\r\n\x05\x64icom\x18\x01 \x01(\x0c\x12\x12\n\x05\x66rame\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x31\n\rpixel_spacing\x18\x03 \x01(\x0b\x32\x1a.lvseg_api.v1.PixelSpacing\x12&\n\x07\x63ontour\x18\x04 \x01(\x0b\x32\x15.lvseg_api.v1.Contour\x12%\n\x07outputs\x18\x05 \x03(\x0e\x32\x14.lvseg_api.v1.OutputB\x08\n\x06_frame\"C\n\x0cPixelSpacing\x12\x17\n\x0f\x62\x65tween_rows_mm\x18\x01 \x01(\x01\x12\x1a\n\x12\x62\x65tween_columns_mm\x18\x02 \x01(\x01\"~\n\x07\x43ontour\x12\'\n\x06points\x18\x01 \x01(\x0b\x32\x15.lvseg_api.v1.PolygonH\x00\x12\x19\n\x0fsunnybrook_text\x18\x02 \x01(\tH\x00\x12\x12\n\x08mask_png\x18\x03 \x01(\x0cH\x00\x12\x13\n\tmask_bits\x18\x04 \x01(\x0cH\x00\x42\x06\n\x04\x66orm\".\n\x07Polygon\x12#\n\x06points\x18\x01 \x03(\x0b\x32\x13.lvseg_api.v1.Point\"V\n\x08\x42oundary\x12$\n\x05outer\x18\x01 \x01(\x0b\x32\x15.lvseg_api.v1.Polygon\x12$\n\x05holes\x18\x02 \x03(\x0b\x32\x15.lvseg_api.v1.Polygon\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\x01\x12\t\n\x01y\x18\x02 \x01(\x01\"\x8d\x04\n\x0fSegmentResponse\x12\x0c\n\x04rows\x18\x01 \x01(\r\x12\x0f\n\x07\x63olumns\x18\x02 \x01(\r\x12\r\n\x05\x66rame\x18\x03 \x01(\r\x12\x31\n\rpixel_spacing\x18\x04 \x01(\x0b\x32\x1a.lvseg_api.v1.PixelSpacing\x12\x10\n\x08mask_png\x18\x05 \x01(\x0c\x12&\n\x07\x63ontour\x18\x06 \x01(\x0b\x32\x15.lvseg_api.v1.Polygon\x12\x10\n\x08\x61rea_mm2\x18\x07 \x01(\x01\x12*\n\tagreement\x18\x08 \x01(\x0b\x32\x17.lvseg_api.v1.Agreement\x12*\n\x05model\x18\t \x01(\x0b\x32\x1b.lvseg_api.v1.ModelIdentity\x12+\n\x07timings\x18\n \x01(\x0b\x32\x1a.lvseg_api.v1.StageTimings\x12\x11\n\tmask_runs\x18\x0b \x03(\r\x12\x11\n\tmask_bits\x18\x0c \x01(\x0c\x12*\n\nboundaries\x18\r \x03(\x0b\x32\x16.lvseg_api.v1.Boundary\x12\x13\n\x0bprobability\x18\x0e \x01(\x0c\x12/\n\x0c\x63ontour_form\x18\x0f \x01(\x0e\x32\x19.lvseg_api.v1.ContourForm\x12\x30\n\x0cplausibility\x18\x10 \x01(\x0b\x32\x1a.lvseg_api.v1.Plausibility\"\x80\x01\n\x14SegmentStreamRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12-\n\x05slice\x18\x02 \x01(\x0b\x32\x1c.lvseg_api.v1.SegmentRequestH\x00\x12\x14\n\ndicom_part\x18\x03 \x01(\x0cH\x00\x12\x0c\n\x04more\x18\x04 \x01(\x08\x42\t\n\x07\x63ontent\"\xba\x01\n\x15SegmentStreamResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x35\n\x0csegmentation\x18\x02 \x01(\x0b\x32\x1d.lvseg_api.v1.SegmentResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12.\n\x07summary\x18\x04 \x01(\x0b\x32\x1b.lvseg_api.v1.SeriesSummaryH\x00\x42\t\n\x07outcome\"1\n\rSeriesSummary\x12\x10\n\x08\x61nswered\x18\x01 \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\r\"s\n\tAgreement\x12\x0c\n\x04\x64ice\x18\x01 \x01(\x01\x12\x13\n\x06\x61pd_mm\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x0chausdorff_mm\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x0c\n\x04good\x18\x04 \x01(\x08\x42\t\n\x07_apd_mmB\x0f\n\r_hausdorff_mm\"^\n\x0cPlausibility\x12(\n\x05\x66lags\x18\x01 \x03(\x0e\x32\x19.lvseg_api.v1.ContourFlag\x12$\n\x06offset\x18\x02 \x01(\x0b\x32\x14.lvseg_api.v1.Offset\"$\n\x06Offset\x12\x0c\n\x04x_mm\x18\x01 \x01(\x01\x12\x0c\n\x04y_mm\x18\x02 \x01(\x01\"y\n\rModelIdentity\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x04 \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x05 \x01(\t\x12\x11\n\tprecision\x18\x06 \x01(\t\"\x8a\x01\n\x0cStageTimings\x12\x11\n\tdecode_ms\x18\x01 \x01(\x01\x12\x13\n\x0bresample_ms\x18\x02 \x01(\x01\x12\x14\n\x0cinference_ms\x18\x03 \x01(\x01\x12\x16\n\x0epostprocess_ms\x18\x04 \x01(\x01\x12\x12\n\ncompare_ms\x18\x05 \x01(\x01\x12\x10\n\x08total_ms\x18\x06 \x01(\x01\"\x16\n\x14GetServerInfoRequest\"\xed\x02\n\x15GetServerInfoResponse\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.lvseg_api.v1.ModelIdentity\x12\x14\n\x0c\x61rchitecture\x18\x02 \x01(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12*\n\x05input\x18\x04 \x01(\x0b\x32\x1b.lvseg_api.v1.InputContract\x12)\n\x08training\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07threads\x18\x06 \x01(\r\x12$\n\x06limits\x18\x07 \x01(\x0b\x32\x14.lvseg_api.v1.Limits\x12\x43\n\x08versions\x18\x08 \x03(\x0b\x32\x31.lvseg_api.v1.GetServerInfoResponse.VersionsEntry\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\rInputContract\x12\x10\n\x08\x63hannels\x18\x01 \x01(\r\x12\x1a\n\x12working_spacing_mm\x18\x02 \x01(\x01\"\x82\x01\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x04\x12\x10\n\x08max_side\x18\x02 \x01(\r\x12\x1a\n\x12max_working_pixels\x18\x03 \x01(\x04\x12\x13\n\x0bmax_pending\x18\x04 \x01(\r\x12\x1a\n\x12max_stream_pending\x18\x05 \x01(\r*\xa0\x01\n\x06Output\x12\x16\n\x12OUTPUT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bOUTPUT_MASK\x10\x01\x12\x12\n\x0eOUTPUT_CONTOUR\x10\x02\x12\x14\n\x10OUTPUT_MASK_RUNS\x10\x03\x12\x14\n\x10OUTPUT_MASK_BITS\x10\x04\x12\x15\n\x11OUTPUT_BOUNDARIES\x10\x05\x12\x16\n\x12OUTPUT_PROBABILITY\x10\x06*\x9d\x01\n\x0b\x43ontourForm\x12\x1c\n\x18\x43ONTOUR_FORM_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43ONTOUR_FORM_POINTS\x10\x01\x12 \n\x1c\x43ONTOUR_FORM_SUNNYBROOK_TEXT\x10\x02\x12\x19\n\x15\x43ONTOUR_FORM_MASK_PNG\x10\x03\x12\x1a\n\x16\x43ONTOUR_FORM_MASK_BITS\x10\x04*\x84\x01\n\x0b\x43ontourFlag\x12\x1c\n\x18\x43ONTOUR_FLAG_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43ONTOUR_FLAG_EPICARDIUM\x10\x01\x12\x1c\n\x18\x43ONTOUR_FLAG_OTHER_FRAME\x10\x02\x12\x1c\n\x18\x43ONTOUR_FLAG_OTHER_PLACE\x10\x03\x32\x95\x02\n\x13SegmentationService\x12\x46\n\x07Segment\x12\x1c.lvseg_api.v1.SegmentRequest\x1a\x1d.lvseg_api.v1.SegmentResponse\x12\\\n\rSegmentStream\x12\".lvseg_api.v1.SegmentStreamRequest\x1a#.lvseg_api.v1.SegmentStreamResponse(\x01\x30\x01\x12X\n\rGetServerInfo\x12\".lvseg_api.v1.GetServerInfoRequest\x1a#.lvseg_api.v1.GetServerInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,42 +35,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETSERVERINFORESPONSE_VERSIONSENTRY']._loaded_options = None
   _globals['_GETSERVERINFORESPONSE_VERSIONSENTRY']._serialized_options = b'8\001'
-  _globals['_OUTPUT']._serialized_start=1958
-  _globals['_OUTPUT']._serialized_end=2027
-  _globals['_CONTOURFLAG']._serialized_start=2030
-  _globals['_CONTOURFLAG']._serialized_end=2162
-  _globals['_SEGMENTREQUEST']._serialized_start=80
-  _globals['_SEGMENTREQUEST']._serialized_end=271
-  _globals['_PIXELSPACING']._serialized_start=273
-  _globals['_PIXELSPACING']._serialized_end=340
-  _globals['_CONTOUR']._serialized_start=342
-  _globals['_CONTOUR']._serialized_end=427
-  _globals['_POLYGON']._serialized_start=429
-  _globals['_POLYGON']._serialized_end=475
-  _globals['_POINT']._serialized_start=477
-  _globals['_POINT']._serialized_end=506
-  _globals['_SEGMENTRESPONSE']._serialized_start=509
-  _globals['_SEGMENTRESPONSE']._serialized_end=882
-  _globals['_AGREEMENT']._serialized_start=884
-  _globals['_AGREEMENT']._serialized_end=999
-  _globals['_PLAUSIBILITY']._serialized_start=1001
-  _globals['_PLAUSIBILITY']._serialized_end=1095
-  _globals['_OFFSET']._serialized_start=1097
-  _globals['_OFFSET']._serialized_end=1133
-  _globals['_MODELIDENTITY']._serialized_start=1135
-  _globals['_MODELIDENTITY']._serialized_end=1256
-  _globals['_STAGETIMINGS']._serialized_start=1259
-  _globals['_STAGETIMINGS']._serialized_end=1397
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=1399
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=1421
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=1424
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=1789
-  _globals['_GETSERVERINFORESPONSE_VERSIONSENTRY']._serialized_start=1742
-  _globals['_GETSERVERINFORESPONSE_VERSIONSENTRY']._serialized_end=1789
-  _globals['_INPUTCONTRACT']._serialized_start=1791
-  _globals['_INPUTCONTRACT']._serialized_end=1852
-  _globals['_LIMITS']._serialized_start=1854
-  _globals['_LIMITS']._serialized_end=1956
-  _globals['_SEGMENTATIONSERVICE']._serialized_start=2165
-  _globals['_SEGMENTATIONSERVICE']._serialized_end=2348
+  _globals['_OUTPUT']._serialized_start=2665
+  _globals['_OUTPUT']._serialized_end=2825
+  _globals['_CONTOURFORM']._serialized_start=2828
+  _globals['_CONTOURFORM']._serialized_end=2985
+  _globals['_CONTOURFLAG']._serialized_start=2988
+  _globals['_CONTOURFLAG']._serialized_end=3120
+  _globals['_SEGMENTREQUEST']._serialized_start=105
+  _globals['_SEGMENTREQUEST']._serialized_end=296
+  _globals['_PIXELSPACING']._serialized_start=298
+  _globals['_PIXELSPACING']._serialized_end=365
+  _globals['_CONTOUR']._serialized_start=367
+  _globals['_CONTOUR']._serialized_end=493
+  _globals['_POLYGON']._serialized_start=495
+  _globals['_POLYGON']._serialized_end=541
+  _globals['_BOUNDARY']._serialized_start=543
+  _globals['_BOUNDARY']._serialized_end=629
+  _globals['_POINT']._serialized_start=631
+  _globals['_POINT']._serialized_end=660
+  _globals['_SEGMENTRESPONSE']._serialized_start=663
+  _globals['_SEGMENTRESPONSE']._serialized_end=1188
+  _globals['_SEGMENTSTREAMREQUEST']._serialized_start=1191
+  _globals['_SEGMENTSTREAMREQUEST']._serialized_end=1319
+  _globals['_SEGMENTSTREAMRESPONSE']._serialized_start=1322
+  _globals['_SEGMENTSTREAMRESPONSE']._serialized_end=1508
+  _globals['_SERIESSUMMARY']._serialized_start=1510
+  _globals['_SERIESSUMMARY']._serialized_end=1559
+  _globals['_AGREEMENT']._serialized_start=1561
+  _globals['_AGREEMENT']._serialized_end=1676
+  _globals['_PLAUSIBILITY']._serialized_start=1678
+  _globals['_PLAUSIBILITY']._serialized_end=1772
+  _globals['_OFFSET']._serialized_start=1774
+  _globals['_OFFSET']._serialized_end=1810
+  _globals['_MODELIDENTITY']._serialized_start=1812
+  _globals['_MODELIDENTITY']._serialized_end=1933
+  _globals['_STAGETIMINGS']._serialized_start=1936
+  _globals['_STAGETIMINGS']._serialized_end=2074
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=2076
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=2098
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=2101
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=2466
+  _globals['_GETSERVERINFORESPONSE_VERSIONSENTRY']._serialized_start=2419
+  _globals['_GETSERVERINFORESPONSE_VERSIONSENTRY']._serialized_end=2466
+  _globals['_INPUTCONTRACT']._serialized_start=2468
+  _globals['_INPUTCONTRACT']._serialized_end=2529
+  _globals['_LIMITS']._serialized_start=2532
+  _globals['_LIMITS']._serialized_end=2662
+  _globals['_SEGMENTATIONSERVICE']._serialized_start=3123
+  _globals['_SEGMENTATIONSERVICE']._serialized_end=3400
 # @@protoc_insertion_point(module_scope)

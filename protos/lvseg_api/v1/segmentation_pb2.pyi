@@ -8,6 +8,8 @@ Conventions of every message here:
   the centre of the first pixel, so that a slice reaches from -0.5 to columns - 0.5 and rows - 0.5.
 - Units are in the names of the fields: _mm, _mm2, _ms.
 - "Absent" is a field without presence in the sense of proto3: an unset message or optional field.
+- Masks and maps of a slice are row by row from the top, each row from the left: pixel (row, column) has the
+  index row * columns + column.
 
 Errors are gRPC status codes with google.rpc details. Bad input is INVALID_ARGUMENT with an ErrorInfo
 (domain "lvseg", a stable reason such as "NOT_DICOM") and, where one field is at fault, a BadRequest with that
@@ -15,6 +17,9 @@ field and what was expected of it. Too many slices at a time are RESOURCE_EXHAUS
 a RetryInfo that says when to come again. A failure of the server is INTERNAL with an ErrorInfo whose metadata
 holds the "reference" under which the server logged it. A server that wants a bearer token ("authorization: Bearer
 TOKEN" in the metadata) answers without it with UNAUTHENTICATED, "TOKEN_MISSING" or "TOKEN_REFUSED".
+In a stream the same status comes as the answer of the one slice, and the stream goes on.
+
+google/rpc/status.proto is of googleapis-common-protos (github.com/googleapis/googleapis).
 """
 
 from collections import abc as _abc
@@ -23,6 +28,7 @@ from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -46,6 +52,14 @@ class _OutputEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Output.ValueTy
     """SegmentResponse.mask_png."""
     OUTPUT_CONTOUR: _Output.ValueType  # 2
     """SegmentResponse.contour."""
+    OUTPUT_MASK_RUNS: _Output.ValueType  # 3
+    """SegmentResponse.mask_runs."""
+    OUTPUT_MASK_BITS: _Output.ValueType  # 4
+    """SegmentResponse.mask_bits."""
+    OUTPUT_BOUNDARIES: _Output.ValueType  # 5
+    """SegmentResponse.boundaries."""
+    OUTPUT_PROBABILITY: _Output.ValueType  # 6
+    """SegmentResponse.probability."""
 
 class Output(_Output, metaclass=_OutputEnumTypeWrapper):
     """What a SegmentResponse may carry beside the figures."""
@@ -56,7 +70,47 @@ OUTPUT_MASK: Output.ValueType  # 1
 """SegmentResponse.mask_png."""
 OUTPUT_CONTOUR: Output.ValueType  # 2
 """SegmentResponse.contour."""
+OUTPUT_MASK_RUNS: Output.ValueType  # 3
+"""SegmentResponse.mask_runs."""
+OUTPUT_MASK_BITS: Output.ValueType  # 4
+"""SegmentResponse.mask_bits."""
+OUTPUT_BOUNDARIES: Output.ValueType  # 5
+"""SegmentResponse.boundaries."""
+OUTPUT_PROBABILITY: Output.ValueType  # 6
+"""SegmentResponse.probability."""
 Global___Output: _TypeAlias = Output  # noqa: Y015
+
+class _ContourForm:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContourFormEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContourForm.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTOUR_FORM_UNSPECIFIED: _ContourForm.ValueType  # 0
+    """None came."""
+    CONTOUR_FORM_POINTS: _ContourForm.ValueType  # 1
+    """Contour.points."""
+    CONTOUR_FORM_SUNNYBROOK_TEXT: _ContourForm.ValueType  # 2
+    """Contour.sunnybrook_text."""
+    CONTOUR_FORM_MASK_PNG: _ContourForm.ValueType  # 3
+    """Contour.mask_png."""
+    CONTOUR_FORM_MASK_BITS: _ContourForm.ValueType  # 4
+    """Contour.mask_bits."""
+
+class ContourForm(_ContourForm, metaclass=_ContourFormEnumTypeWrapper):
+    """How a contour came."""
+
+CONTOUR_FORM_UNSPECIFIED: ContourForm.ValueType  # 0
+"""None came."""
+CONTOUR_FORM_POINTS: ContourForm.ValueType  # 1
+"""Contour.points."""
+CONTOUR_FORM_SUNNYBROOK_TEXT: ContourForm.ValueType  # 2
+"""Contour.sunnybrook_text."""
+CONTOUR_FORM_MASK_PNG: ContourForm.ValueType  # 3
+"""Contour.mask_png."""
+CONTOUR_FORM_MASK_BITS: ContourForm.ValueType  # 4
+"""Contour.mask_bits."""
+Global___ContourForm: _TypeAlias = ContourForm  # noqa: Y015
 
 class _ContourFlag:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -117,7 +171,7 @@ class SegmentRequest(_message.Message):
 
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[Global___Output.ValueType]:
-        """What the response shall carry beside the figures. Empty: everything."""
+        """What the response shall carry beside the figures. Empty: OUTPUT_MASK and OUTPUT_CONTOUR."""
 
     def __init__(
         self,
@@ -166,14 +220,20 @@ Global___PixelSpacing: _TypeAlias = PixelSpacing  # noqa: Y015
 
 @_typing.final
 class Contour(_message.Message):
-    """A closed outline of the left-ventricle blood pool, in one of two forms."""
+    """An expert's outline of the left-ventricle blood pool, in one of four forms."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     POINTS_FIELD_NUMBER: _builtins.int
     SUNNYBROOK_TEXT_FIELD_NUMBER: _builtins.int
+    MASK_PNG_FIELD_NUMBER: _builtins.int
+    MASK_BITS_FIELD_NUMBER: _builtins.int
     sunnybrook_text: _builtins.str
     """The text of a Sunnybrook contour file: one "x y" pair in pixels a line."""
+    mask_png: _builtins.bytes
+    """The pixels inside, as a PNG of one bit a pixel: rows x columns of the slice, 1 = left-ventricle blood pool."""
+    mask_bits: _builtins.bytes
+    """The pixels inside, packed as in SegmentResponse.mask_bits: ceil(rows x columns / 8) bytes."""
     @_builtins.property
     def points(self) -> Global___Polygon:
         """The corners."""
@@ -183,12 +243,14 @@ class Contour(_message.Message):
         *,
         points: Global___Polygon | None = ...,
         sunnybrook_text: _builtins.str = ...,
+        mask_png: _builtins.bytes = ...,
+        mask_bits: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["form", b"form", "points", b"points", "sunnybrook_text", b"sunnybrook_text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["form", b"form", "mask_bits", b"mask_bits", "mask_png", b"mask_png", "points", b"points", "sunnybrook_text", b"sunnybrook_text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["form", b"form", "points", b"points", "sunnybrook_text", b"sunnybrook_text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["form", b"form", "mask_bits", b"mask_bits", "mask_png", b"mask_png", "points", b"points", "sunnybrook_text", b"sunnybrook_text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_form: _TypeAlias = _typing.Literal["points", "sunnybrook_text"]  # noqa: Y015
+    _WhichOneofReturnType_form: _TypeAlias = _typing.Literal["points", "sunnybrook_text", "mask_png", "mask_bits"]  # noqa: Y015
     _WhichOneofArgType_form: _TypeAlias = _typing.Literal["form", b"form"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_form) -> _WhichOneofReturnType_form | None: ...
 
@@ -217,6 +279,36 @@ class Polygon(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Polygon: _TypeAlias = Polygon  # noqa: Y015
+
+@_typing.final
+class Boundary(_message.Message):
+    """One connected part of a mask: what is inside its outer boundary and in none of its holes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTER_FIELD_NUMBER: _builtins.int
+    HOLES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outer(self) -> Global___Polygon:
+        """Clockwise as seen on the screen (y down), half-way between the centres of the pixels inside and outside."""
+
+    @_builtins.property
+    def holes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Polygon]:
+        """Of each hole, counter-clockwise, in the same way."""
+
+    def __init__(
+        self,
+        *,
+        outer: Global___Polygon | None = ...,
+        holes: _abc.Iterable[Global___Polygon] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outer", b"outer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holes", b"holes", "outer", b"outer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Boundary: _TypeAlias = Boundary  # noqa: Y015
 
 @_typing.final
 class Point(_message.Message):
@@ -260,6 +352,11 @@ class SegmentResponse(_message.Message):
     AGREEMENT_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
+    MASK_RUNS_FIELD_NUMBER: _builtins.int
+    MASK_BITS_FIELD_NUMBER: _builtins.int
+    BOUNDARIES_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    CONTOUR_FORM_FIELD_NUMBER: _builtins.int
     PLAUSIBILITY_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     """Rows of the slice and of the mask, in pixels."""
@@ -268,9 +365,23 @@ class SegmentResponse(_message.Message):
     frame: _builtins.int
     """The frame that was segmented, counted from 1."""
     mask_png: _builtins.bytes
-    """The mask as a PNG of one bit a pixel, rows x columns, 1 = left-ventricle blood pool. Empty: not asked for."""
+    """The mask as a PNG of one bit a pixel, rows x columns, 1 = left-ventricle blood pool. Empty: not asked for.
+    The same mask may come in several forms.
+    """
     area_mm2: _builtins.float
     """Area of the mask, all its parts together, in mm². 0: the model found no left ventricle."""
+    mask_bits: _builtins.bytes
+    """The mask as one bit a pixel, 1 = left-ventricle blood pool: pixel i is bit i % 8 of byte i / 8, bit 0 being the
+    least significant, with no padding between rows, as in DICOM (PS3.5, 8.1.1) and DICOM SEG. Bits left over in
+    the last byte are 0. Empty: not asked for.
+    """
+    probability: _builtins.bytes
+    """The model's probability of left ventricle, brought back to the slice's own grid: rows x columns of float32,
+    little-endian, from 0 to 1. The mask is the part of what is above 0.5 that speaks most for a ventricle.
+    Empty: not asked for.
+    """
+    contour_form: Global___ContourForm.ValueType
+    """Which form of the request's contour the agreement rests on; CONTOUR_FORM_UNSPECIFIED when none came."""
     @_builtins.property
     def pixel_spacing(self) -> Global___PixelSpacing:
         """The pixel spacing that every mm and mm² of this response rests on."""
@@ -292,6 +403,19 @@ class SegmentResponse(_message.Message):
         """Where the time went."""
 
     @_builtins.property
+    def mask_runs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The mask as lengths of runs, row by row and on over the end of a row: pixels of background (0 if the first
+        pixel is left ventricle), then of left ventricle, then of background, and so on; after the first none is 0, and
+        all together are rows x columns. An empty mask is one run. Empty: not asked for.
+        """
+
+    @_builtins.property
+    def boundaries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Boundary]:
+        """Boundaries of every connected part of the mask with its holes; pixels are connected when they share a side.
+        Empty: not asked for, or the mask is empty.
+        """
+
+    @_builtins.property
     def plausibility(self) -> Global___Plausibility:
         """What the contour of the request looks like. Absent: no contour came."""
 
@@ -308,15 +432,134 @@ class SegmentResponse(_message.Message):
         agreement: Global___Agreement | None = ...,
         model: Global___ModelIdentity | None = ...,
         timings: Global___StageTimings | None = ...,
+        mask_runs: _abc.Iterable[_builtins.int] | None = ...,
+        mask_bits: _builtins.bytes = ...,
+        boundaries: _abc.Iterable[Global___Boundary] | None = ...,
+        probability: _builtins.bytes = ...,
+        contour_form: Global___ContourForm.ValueType = ...,
         plausibility: Global___Plausibility | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "contour", b"contour", "model", b"model", "pixel_spacing", b"pixel_spacing", "plausibility", b"plausibility", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "area_mm2", b"area_mm2", "columns", b"columns", "contour", b"contour", "frame", b"frame", "mask_png", b"mask_png", "model", b"model", "pixel_spacing", b"pixel_spacing", "plausibility", b"plausibility", "rows", b"rows", "timings", b"timings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "area_mm2", b"area_mm2", "boundaries", b"boundaries", "columns", b"columns", "contour", b"contour", "contour_form", b"contour_form", "frame", b"frame", "mask_bits", b"mask_bits", "mask_png", b"mask_png", "mask_runs", b"mask_runs", "model", b"model", "pixel_spacing", b"pixel_spacing", "plausibility", b"plausibility", "probability", b"probability", "rows", b"rows", "timings", b"timings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SegmentResponse: _TypeAlias = SegmentResponse  # noqa: Y015
+
+@_typing.final
+class SegmentStreamRequest(_message.Message):
+    """One slice of a series, or a part of it. A DICOM file too large for one message comes in several: the first of
+    them has the request with the beginning of the file, each further one the bytes that follow, all with the same id
+    and, but for the last, "more". Nothing else may come between them, so that one file is unfinished at a time:
+    another id ends it with the error "INCOMPLETE_FILE". The whole may have Limits.max_message_bytes.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    SLICE_FIELD_NUMBER: _builtins.int
+    DICOM_PART_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The caller's own name for the slice, 1 to 128 characters, such as a running number. It is never logged.
+    One that is under way cannot be used again until it is answered ("DUPLICATE_ID").
+    """
+    dicom_part: _builtins.bytes
+    """The bytes that follow those of the message before. Without a beginning they are an error ("NO_BEGINNING");
+    those that follow a beginning that was refused are dropped.
+    """
+    more: _builtins.bool
+    """Whether more of this file follows in the next message."""
+    @_builtins.property
+    def slice(self) -> Global___SegmentRequest:
+        """The slice; in its "dicom" the whole file or the beginning of it."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        slice: Global___SegmentRequest | None = ...,
+        dicom_part: _builtins.bytes = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "dicom_part", b"dicom_part", "slice", b"slice"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "dicom_part", b"dicom_part", "id", b"id", "more", b"more", "slice", b"slice"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["slice", "dicom_part"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+
+Global___SegmentStreamRequest: _TypeAlias = SegmentStreamRequest  # noqa: Y015
+
+@_typing.final
+class SegmentStreamResponse(_message.Message):
+    """What became of one slice of a series, or, at the end, of all of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    SEGMENTATION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Of the slice, cut to 128 characters. Empty in the summary."""
+    @_builtins.property
+    def segmentation(self) -> Global___SegmentResponse:
+        """The slice was segmented."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """The slice was refused or failed, as the unary call would have; the stream goes on."""
+
+    @_builtins.property
+    def summary(self) -> Global___SeriesSummary:
+        """Every slice is answered; this is the last message."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        segmentation: Global___SegmentResponse | None = ...,
+        error: _status_pb2.Status | None = ...,
+        summary: Global___SeriesSummary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "segmentation", b"segmentation", "summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "id", b"id", "outcome", b"outcome", "segmentation", b"segmentation", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["segmentation", "error", "summary"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___SegmentStreamResponse: _TypeAlias = SegmentStreamResponse  # noqa: Y015
+
+@_typing.final
+class SeriesSummary(_message.Message):
+    """What a stream did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    answered: _builtins.int
+    """Slices that were segmented."""
+    failed: _builtins.int
+    """Slices that were refused or failed."""
+    def __init__(
+        self,
+        *,
+        answered: _builtins.int = ...,
+        failed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "failed", b"failed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SeriesSummary: _TypeAlias = SeriesSummary  # noqa: Y015
 
 @_typing.final
 class Agreement(_message.Message):
@@ -636,6 +879,7 @@ class Limits(_message.Message):
     MAX_SIDE_FIELD_NUMBER: _builtins.int
     MAX_WORKING_PIXELS_FIELD_NUMBER: _builtins.int
     MAX_PENDING_FIELD_NUMBER: _builtins.int
+    MAX_STREAM_PENDING_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """Size of one message, in bytes."""
     max_side: _builtins.int
@@ -644,6 +888,8 @@ class Limits(_message.Message):
     """Rows x columns of a slice after resampling to the model's pixel spacing, in pixels."""
     max_pending: _builtins.int
     """Slices that are taken and not answered yet, over all callers."""
+    max_stream_pending: _builtins.int
+    """Slices of one stream that are taken and not answered yet; it is not read further while they are so many."""
     def __init__(
         self,
         *,
@@ -651,10 +897,11 @@ class Limits(_message.Message):
         max_side: _builtins.int = ...,
         max_working_pixels: _builtins.int = ...,
         max_pending: _builtins.int = ...,
+        max_stream_pending: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_message_bytes", b"max_message_bytes", "max_pending", b"max_pending", "max_side", b"max_side", "max_working_pixels", b"max_working_pixels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_message_bytes", b"max_message_bytes", "max_pending", b"max_pending", "max_side", b"max_side", "max_stream_pending", b"max_stream_pending", "max_working_pixels", b"max_working_pixels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

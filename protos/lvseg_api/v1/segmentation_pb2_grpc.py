@@ -40,6 +40,11 @@ class SegmentationServiceStub:
                 request_serializer=lvseg__api_dot_v1_dot_segmentation__pb2.SegmentRequest.SerializeToString,
                 response_deserializer=lvseg__api_dot_v1_dot_segmentation__pb2.SegmentResponse.FromString,
                 _registered_method=True)
+        self.SegmentStream = channel.stream_stream(
+                '/lvseg_api.v1.SegmentationService/SegmentStream',
+                request_serializer=lvseg__api_dot_v1_dot_segmentation__pb2.SegmentStreamRequest.SerializeToString,
+                response_deserializer=lvseg__api_dot_v1_dot_segmentation__pb2.SegmentStreamResponse.FromString,
+                _registered_method=True)
         self.GetServerInfo = channel.unary_unary(
                 '/lvseg_api.v1.SegmentationService/GetServerInfo',
                 request_serializer=lvseg__api_dot_v1_dot_segmentation__pb2.GetServerInfoRequest.SerializeToString,
@@ -53,6 +58,19 @@ class SegmentationServiceServicer:
 
     def Segment(self, request, context):
         """Segments one slice and, when a contour comes with it, says how well the two agree.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SegmentStream(self, request_iterator, context):
+        """Segments the slices of a series as they arrive. Answers come as they are ready, which need not be the order of
+        the slices; each has the id of its slice. A slice that is refused or fails has its error for an answer, and the
+        stream goes on. Once the caller has closed its side and every slice is answered, a summary ends the stream.
+
+        The server reads no further while Limits.max_stream_pending slices, or Limits.max_message_bytes of them, are
+        neither answered nor refused, so read while you send: a caller that reads nothing until it has sent everything
+        may wait for ever. Where unary calls are refused for too many slices, those of a stream wait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +90,11 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.Segment,
                     request_deserializer=lvseg__api_dot_v1_dot_segmentation__pb2.SegmentRequest.FromString,
                     response_serializer=lvseg__api_dot_v1_dot_segmentation__pb2.SegmentResponse.SerializeToString,
+            ),
+            'SegmentStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.SegmentStream,
+                    request_deserializer=lvseg__api_dot_v1_dot_segmentation__pb2.SegmentStreamRequest.FromString,
+                    response_serializer=lvseg__api_dot_v1_dot_segmentation__pb2.SegmentStreamResponse.SerializeToString,
             ),
             'GetServerInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetServerInfo,
@@ -107,6 +130,33 @@ class SegmentationService:
             '/lvseg_api.v1.SegmentationService/Segment',
             lvseg__api_dot_v1_dot_segmentation__pb2.SegmentRequest.SerializeToString,
             lvseg__api_dot_v1_dot_segmentation__pb2.SegmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SegmentStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/lvseg_api.v1.SegmentationService/SegmentStream',
+            lvseg__api_dot_v1_dot_segmentation__pb2.SegmentStreamRequest.SerializeToString,
+            lvseg__api_dot_v1_dot_segmentation__pb2.SegmentStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

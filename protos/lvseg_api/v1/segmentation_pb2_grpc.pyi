@@ -8,6 +8,8 @@ Conventions of every message here:
   the centre of the first pixel, so that a slice reaches from -0.5 to columns - 0.5 and rows - 0.5.
 - Units are in the names of the fields: _mm, _mm2, _ms.
 - "Absent" is a field without presence in the sense of proto3: an unset message or optional field.
+- Masks and maps of a slice are row by row from the top, each row from the left: pixel (row, column) has the
+  index row * columns + column.
 
 Errors are gRPC status codes with google.rpc details. Bad input is INVALID_ARGUMENT with an ErrorInfo
 (domain "lvseg", a stable reason such as "NOT_DICOM") and, where one field is at fault, a BadRequest with that
@@ -15,6 +17,9 @@ field and what was expected of it. Too many slices at a time are RESOURCE_EXHAUS
 a RetryInfo that says when to come again. A failure of the server is INTERNAL with an ErrorInfo whose metadata
 holds the "reference" under which the server logged it. A server that wants a bearer token ("authorization: Bearer
 TOKEN" in the metadata) answers without it with UNAUTHENTICATED, "TOKEN_MISSING" or "TOKEN_REFUSED".
+In a stream the same status comes as the answer of the one slice, and the stream goes on.
+
+google/rpc/status.proto is of googleapis-common-protos (github.com/googleapis/googleapis).
 """
 
 from collections import abc as _abc
@@ -49,6 +54,15 @@ class SegmentationServiceStub:
     def __new__(cls, channel: _aio.Channel) -> SegmentationServiceAsyncStub: ...
     Segment: _grpc.UnaryUnaryMultiCallable[_segmentation_pb2.SegmentRequest, _segmentation_pb2.SegmentResponse]
     """Segments one slice and, when a contour comes with it, says how well the two agree."""
+    SegmentStream: _grpc.StreamStreamMultiCallable[_segmentation_pb2.SegmentStreamRequest, _segmentation_pb2.SegmentStreamResponse]
+    """Segments the slices of a series as they arrive. Answers come as they are ready, which need not be the order of
+    the slices; each has the id of its slice. A slice that is refused or fails has its error for an answer, and the
+    stream goes on. Once the caller has closed its side and every slice is answered, a summary ends the stream.
+
+    The server reads no further while Limits.max_stream_pending slices, or Limits.max_message_bytes of them, are
+    neither answered nor refused, so read while you send: a caller that reads nothing until it has sent everything
+    may wait for ever. Where unary calls are refused for too many slices, those of a stream wait.
+    """
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_segmentation_pb2.GetServerInfoRequest, _segmentation_pb2.GetServerInfoResponse]
     """Says which model the server runs, on what, and what it accepts."""
 
@@ -59,6 +73,15 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Segment: _aio.UnaryUnaryMultiCallable[_segmentation_pb2.SegmentRequest, _segmentation_pb2.SegmentResponse]  # type: ignore[assignment]
     """Segments one slice and, when a contour comes with it, says how well the two agree."""
+    SegmentStream: _aio.StreamStreamMultiCallable[_segmentation_pb2.SegmentStreamRequest, _segmentation_pb2.SegmentStreamResponse]  # type: ignore[assignment]
+    """Segments the slices of a series as they arrive. Answers come as they are ready, which need not be the order of
+    the slices; each has the id of its slice. A slice that is refused or fails has its error for an answer, and the
+    stream goes on. Once the caller has closed its side and every slice is answered, a summary ends the stream.
+
+    The server reads no further while Limits.max_stream_pending slices, or Limits.max_message_bytes of them, are
+    neither answered nor refused, so read while you send: a caller that reads nothing until it has sent everything
+    may wait for ever. Where unary calls are refused for too many slices, those of a stream wait.
+    """
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_segmentation_pb2.GetServerInfoRequest, _segmentation_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """Says which model the server runs, on what, and what it accepts."""
 
@@ -72,6 +95,21 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_segmentation_pb2.SegmentResponse, _abc.Awaitable[_segmentation_pb2.SegmentResponse]]:
         """Segments one slice and, when a contour comes with it, says how well the two agree."""
+
+    @_abc_1.abstractmethod
+    def SegmentStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_segmentation_pb2.SegmentStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_segmentation_pb2.SegmentStreamResponse], _abc.AsyncIterator[_segmentation_pb2.SegmentStreamResponse]]:
+        """Segments the slices of a series as they arrive. Answers come as they are ready, which need not be the order of
+        the slices; each has the id of its slice. A slice that is refused or fails has its error for an answer, and the
+        stream goes on. Once the caller has closed its side and every slice is answered, a summary ends the stream.
+
+        The server reads no further while Limits.max_stream_pending slices, or Limits.max_message_bytes of them, are
+        neither answered nor refused, so read while you send: a caller that reads nothing until it has sent everything
+        may wait for ever. Where unary calls are refused for too many slices, those of a stream wait.
+        """
 
     @_abc_1.abstractmethod
     def GetServerInfo(

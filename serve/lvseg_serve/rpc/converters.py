@@ -1,22 +1,36 @@
 """Between the server's own classes and protobuf messages."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 from google.protobuf import struct_pb2
 from numpy.typing import NDArray
 
+from lvseg.contour import Boundary
 from lvseg.errors import ContourError, InputError
 from lvseg.metrics import Agreement
 from lvseg.plausibility import Flag, Plausibility
 from lvseg_api.v1 import segmentation_pb2 as pb
-from lvseg_serve.answers import ALL_OUTPUTS, ModelIdentity, Output, Segmentation, ServerInfo, StageTimings
+from lvseg_serve.answers import (
+    DEFAULT_OUTPUTS,
+    ContourForm,
+    ModelIdentity,
+    Output,
+    Segmentation,
+    SeriesSummary,
+    ServerInfo,
+    StageTimings,
+)
+from lvseg_serve.bits import encode_bits
+from lvseg_serve.floats import encode_floats
 from lvseg_serve.png import encode_mask
+from lvseg_serve.reference import EncodedMask, Given
+from lvseg_serve.runs import encode_runs
 from lvseg_serve.stages import SliceRequest
 
-_OUTPUTS: dict[int, Output] = {pb.OUTPUT_MASK: Output.MASK, pb.OUTPUT_CONTOUR: Output.CONTOUR}
+_OUTPUTS: dict[int, Output] = {pb.Output.Value(f"OUTPUT_{output.name}"): output for output in Output}
 _FLAGS = {
     Flag.EPICARDIUM: pb.CONTOUR_FLAG_EPICARDIUM,
     Flag.OTHER_FRAME: pb.CONTOUR_FLAG_OTHER_FRAME,
@@ -41,22 +55,27 @@ def to_request(message: pb.SegmentRequest) -> SliceRequest:
             else None
         ),
         contour=_contour(message.contour) if message.HasField("contour") else None,
-        outputs=frozenset(_output(number) for number in message.outputs) or ALL_OUTPUTS,
+        outputs=frozenset(_output(number) for number in message.outputs) or DEFAULT_OUTPUTS,
     )
 
 
-def _contour(message: pb.Contour) -> NDArray[np.float64] | str:
-    form = message.WhichOneof("form")
-    if form is None:
-        raise ContourError(
-            "the contour has neither points nor text; give one of them or leave the contour out",
-            reason="EMPTY_CONTOUR",
-            field="contour",
-            expected="points or sunnybrook_text",
-        )
-    if form == "sunnybrook_text":
-        return message.sunnybrook_text
-    return np.array([(point.x, point.y) for point in message.points.points], dtype=np.float64).reshape(-1, 2)
+def _contour(message: pb.Contour) -> Given:
+    match message.WhichOneof("form"):
+        case "points":
+            points = [(point.x, point.y) for point in message.points.points]
+            return np.array(points, dtype=np.float64).reshape(-1, 2)
+        case "sunnybrook_text":
+            return message.sunnybrook_text
+        case "mask_png":
+            return EncodedMask(ContourForm.MASK_PNG, message.mask_png)
+        case "mask_bits":
+            return EncodedMask(ContourForm.MASK_BITS, message.mask_bits)
+    raise ContourError(
+        "the contour has neither points, nor text, nor a mask; give one of them or leave the contour out",
+        reason="EMPTY_CONTOUR",
+        field="contour",
+        expected="points, sunnybrook_text, mask_png or mask_bits",
+    )
 
 
 def _output(number: int) -> Output:
@@ -71,23 +90,58 @@ def _output(number: int) -> Output:
     return output
 
 
-def to_segment_response(answer: Segmentation) -> pb.SegmentResponse:
-    """Return the message that carries an answer; the mask becomes a PNG here."""
-    return pb.SegmentResponse(
+def to_segment_response(
+    answer: Segmentation, outputs: Collection[Output], *, max_message_bytes: int
+) -> pb.SegmentResponse:
+    """Return the message that carries an answer.
+
+    Args:
+        answer: What is to be said.
+        outputs: Those of the request, which say in which forms the mask travels.
+        max_message_bytes: What the server may send.
+
+    Raises:
+        InputError: If the outputs do not fit into one message.
+    """
+    mask = answer.mask
+    message = pb.SegmentResponse(
         rows=answer.rows,
         columns=answer.columns,
         frame=answer.frame,
         pixel_spacing=pb.PixelSpacing(
             between_rows_mm=answer.pixel_spacing[0], between_columns_mm=answer.pixel_spacing[1]
         ),
-        mask_png=b"" if answer.mask is None else encode_mask(answer.mask),
+        mask_png=encode_mask(mask) if mask is not None and Output.MASK in outputs else b"",
+        mask_runs=encode_runs(mask) if mask is not None and Output.MASK_RUNS in outputs else (),
+        mask_bits=encode_bits(mask) if mask is not None and Output.MASK_BITS in outputs else b"",
         contour=None if answer.contour is None else _polygon(answer.contour),
+        boundaries=[_boundary(boundary) for boundary in answer.boundaries or ()],
+        probability=b"" if answer.probability is None else encode_floats(answer.probability),
         area_mm2=answer.area_mm2,
         agreement=None if answer.agreement is None else _agreement(answer.agreement),
+        contour_form=(
+            pb.CONTOUR_FORM_UNSPECIFIED
+            if answer.contour_form is None
+            else pb.ContourForm.Value(f"CONTOUR_FORM_{answer.contour_form.name}")
+        ),
         plausibility=None if answer.plausibility is None else _plausibility(answer.plausibility),
         model=_model(answer.model),
         timings=_timings(answer.timings),
     )
+    if message.ByteSize() > max_message_bytes:
+        raise InputError(
+            f"the answer would have {message.ByteSize()} bytes, a message has at most {max_message_bytes}; "
+            "ask for fewer outputs at a time",
+            reason="TOO_LARGE",
+            field="outputs",
+            expected=f"outputs of at most {max_message_bytes} bytes",
+        )
+    return message
+
+
+def to_series_summary(summary: SeriesSummary) -> pb.SeriesSummary:
+    """Return the message that ends a stream."""
+    return pb.SeriesSummary(answered=summary.answered, failed=summary.failed)
 
 
 def to_server_info_response(info: ServerInfo) -> pb.GetServerInfoResponse:
@@ -106,6 +160,7 @@ def to_server_info_response(info: ServerInfo) -> pb.GetServerInfoResponse:
             max_side=info.limits.max_side,
             max_working_pixels=info.limits.max_working_pixels,
             max_pending=info.limits.max_pending,
+            max_stream_pending=info.limits.max_stream_pending,
         ),
         versions=info.versions,
     )
@@ -125,6 +180,10 @@ def _finite(value: Any) -> Any:
 
 def _polygon(points: NDArray[np.float64]) -> pb.Polygon:
     return pb.Polygon(points=[pb.Point(x=x, y=y) for x, y in points.tolist()])
+
+
+def _boundary(boundary: Boundary) -> pb.Boundary:
+    return pb.Boundary(outer=_polygon(boundary.outer), holes=map(_polygon, boundary.holes))
 
 
 def _agreement(agreement: Agreement) -> pb.Agreement:

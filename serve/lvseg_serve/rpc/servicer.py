@@ -1,6 +1,7 @@
 """The service's methods: convert, call, convert back."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import grpc
 
@@ -10,6 +11,7 @@ from lvseg_serve.answers import ServerInfo
 from lvseg_serve.rpc.calls import note_slice
 from lvseg_serve.rpc.converters import to_request, to_segment_response, to_server_info_response
 from lvseg_serve.rpc.status import errors_as_status
+from lvseg_serve.rpc.stream import SliceStream
 from lvseg_serve.segmenter import Segmenter
 
 
@@ -27,9 +29,24 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
     ) -> pb.SegmentResponse:
         """Segment one slice."""
         async with errors_as_status(context):
-            answer = await self._segmenter.segment(to_request(request))
+            wanted = to_request(request)
+            answer = await self._segmenter.segment(wanted)
             note_slice(answer.timings)
-            return await asyncio.to_thread(to_segment_response, answer)
+            return await asyncio.to_thread(
+                to_segment_response,
+                answer,
+                wanted.outputs,
+                max_message_bytes=self._info.limits.max_message_bytes,
+            )
+
+    async def SegmentStream(  # type: ignore[override]  # noqa: N802  it writes, where the stub expects a generator
+        self,
+        request_iterator: AsyncIterator[pb.SegmentStreamRequest],
+        context: grpc.aio.ServicerContext[pb.SegmentStreamRequest, pb.SegmentStreamResponse],
+    ) -> None:
+        """Segment the slices of a series as they arrive."""
+        async with errors_as_status(context):
+            await SliceStream(self._segmenter, self._info.limits, context.write).run(request_iterator)
 
     async def GetServerInfo(  # noqa: N802
         self,

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import grpc
 import numpy as np
@@ -20,37 +20,13 @@ from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from lvseg_export.engines.base import Engine
 from lvseg_serve.answers import ServerInfo
-from lvseg_serve.png import decode_mask
+from lvseg_serve.bits import encode_bits
+from lvseg_serve.png import decode_mask, encode_mask
 from lvseg_serve.rpc.server import SERVICE, running_server
 from lvseg_serve.segmenter import Segmenter
 
+OUTPUT_FIELDS = {"mask_png", "mask_runs", "mask_bits", "contour", "boundaries", "probability"}
 Serving = Callable[[Engine], AbstractAsyncContextManager[grpc.aio.Channel]]
-
-
-@pytest.fixture
-def serving_channel(info: ServerInfo, make_segmenter: Callable[[Engine], Segmenter]) -> Serving:
-    """Run a server in this event loop; gives a channel to it."""
-
-    @asynccontextmanager
-    async def serving(engine: Engine) -> AsyncIterator[grpc.aio.Channel]:
-        async with (
-            running_server(make_segmenter(engine), info, listen="127.0.0.1:0") as address,
-            grpc.aio.insecure_channel(address) as channel,
-        ):
-            yield channel
-
-    return serving
-
-
-@pytest.fixture
-async def channel(serving_channel: Serving, engine: Engine) -> AsyncIterator[grpc.aio.Channel]:
-    async with serving_channel(engine) as channel:
-        yield channel
-
-
-@pytest.fixture
-def stub(channel: grpc.aio.Channel) -> SegmentationServiceStub:
-    return SegmentationServiceStub(channel)
 
 
 def _info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
@@ -116,13 +92,87 @@ async def test_distances_that_do_not_exist_are_absent(
 
 
 @pytest.mark.parametrize(
-    ("output", "mask", "outline"), [(pb.OUTPUT_MASK, True, False), (pb.OUTPUT_CONTOUR, False, True)]
+    ("output", "field"),
+    [
+        (pb.OUTPUT_MASK, "mask_png"),
+        (pb.OUTPUT_MASK_RUNS, "mask_runs"),
+        (pb.OUTPUT_MASK_BITS, "mask_bits"),
+        (pb.OUTPUT_CONTOUR, "contour"),
+        (pb.OUTPUT_BOUNDARIES, "boundaries"),
+        (pb.OUTPUT_PROBABILITY, "probability"),
+    ],
 )
-async def test_only_the_outputs_that_are_asked_for_are_sent(
-    stub: SegmentationServiceStub, dicom: bytes, output: pb.Output, mask: bool, outline: bool
+async def test_only_the_output_that_is_asked_for_is_sent(
+    stub: SegmentationServiceStub, dicom: bytes, output: pb.Output, field: str
 ) -> None:
     answer = await stub.Segment(pb.SegmentRequest(dicom=dicom, outputs=[output]))
-    assert (bool(answer.mask_png), answer.HasField("contour")) == (mask, outline)
+    assert {descriptor.name for descriptor, _ in answer.ListFields()} & OUTPUT_FIELDS == {field}
+
+
+async def test_without_a_word_of_outputs_come_mask_and_outline(
+    stub: SegmentationServiceStub, dicom: bytes
+) -> None:
+    answer = await stub.Segment(pb.SegmentRequest(dicom=dicom))
+    assert {descriptor.name for descriptor, _ in answer.ListFields()} & OUTPUT_FIELDS == {
+        "mask_png",
+        "contour",
+    }
+
+
+async def test_the_mask_is_the_same_in_each_of_its_forms(stub: SegmentationServiceStub, dicom: bytes) -> None:
+    outputs = [pb.OUTPUT_MASK_RUNS, pb.OUTPUT_MASK_BITS]
+    answer = await stub.Segment(pb.SegmentRequest(dicom=dicom, outputs=outputs))
+    # 20 rows of 72 and 30 columns are background, then 20 times 20 pixels inside and 52 between two rows of them.
+    assert list(answer.mask_runs) == [20 * 72 + 30, *[20, 52] * 19, 20, 22 + 24 * 72]
+    # Pixel 20 * 72 + 30 = 1470 is bit 6 of byte 183.
+    assert len(answer.mask_bits) == 64 * 72 // 8
+    assert answer.mask_bits[:184] == bytes(183) + b"\xc0"
+
+
+async def test_an_answer_that_fits_into_no_message_is_refused_with_what_to_do(
+    stub: SegmentationServiceStub, make_dicom: Callable[..., bytes], info: ServerInfo
+) -> None:
+    large = make_dicom(
+        np.full((600, 600), 100)
+    )  # 720 kB, and 1.44 MB of probability, where 1 MiB is the limit
+    with pytest.raises(grpc.aio.AioRpcError, match="ask for fewer outputs at a time") as caught:
+        await stub.Segment(pb.SegmentRequest(dicom=large, outputs=[pb.OUTPUT_PROBABILITY]))
+    assert info.limits.max_message_bytes == 2**20
+    assert (caught.value.code(), _info(caught.value).reason) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "TOO_LARGE",
+    )
+
+
+@pytest.mark.parametrize("form", ["mask_png", "mask_bits"])
+async def test_a_mask_is_compared_and_the_answer_says_that_it_was_one(
+    stub: SegmentationServiceStub, dicom: bytes, ventricle: NDArray[np.bool_], form: str
+) -> None:
+    content = {"mask_png": encode_mask, "mask_bits": encode_bits}[form](ventricle)
+    answer = await stub.Segment(pb.SegmentRequest(dicom=dicom, contour=pb.Contour(**{form: content})))
+    assert (answer.agreement.dice, answer.agreement.apd_mm, answer.agreement.good) == (1.0, 0.0, True)
+    assert pb.ContourForm.Name(answer.contour_form) == f"CONTOUR_FORM_{form.upper()}"
+
+
+@pytest.mark.parametrize(
+    ("contour", "reason"),
+    [
+        (pb.Contour(mask_png=encode_mask(np.ones((72, 64), dtype=bool))), "WRONG_SHAPE"),
+        (pb.Contour(mask_png=encode_mask(np.zeros((64, 72), dtype=bool))), "EMPTY_MASK"),
+        (pb.Contour(mask_png=b"hello"), "NOT_A_MASK"),
+        (pb.Contour(mask_bits=bytes(575)), "WRONG_SHAPE"),
+        (pb.Contour(mask_bits=bytes(576)), "EMPTY_MASK"),
+    ],
+    ids=["transposed", "empty PNG", "no PNG", "a byte short", "empty bits"],
+)
+async def test_a_mask_that_does_not_fit_is_an_invalid_argument(
+    stub: SegmentationServiceStub, dicom: bytes, contour: pb.Contour, reason: str
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Segment(pb.SegmentRequest(dicom=dicom, contour=contour))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert _info(caught.value).reason == reason
+    assert _violation(caught.value).field == "contour"
 
 
 async def test_a_text_file_is_an_invalid_argument_with_a_reason(stub: SegmentationServiceStub) -> None:
@@ -169,7 +219,9 @@ async def test_an_unknown_output_is_an_invalid_argument(
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.Segment(pb.SegmentRequest(dicom=dicom, outputs=[output]))
     assert _info(caught.value).reason == "UNKNOWN_OUTPUT"
-    assert _violation(caught.value).description == "OUTPUT_MASK, OUTPUT_CONTOUR"
+    assert _violation(caught.value).description == (
+        "OUTPUT_MASK, OUTPUT_MASK_RUNS, OUTPUT_MASK_BITS, OUTPUT_CONTOUR, OUTPUT_BOUNDARIES, OUTPUT_PROBABILITY"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,117 @@
+"""A series of slices over one call: each is answered when it is ready, and none ends the stream."""
+
+import asyncio
+from collections.abc import AsyncIterable, Awaitable, Callable
+
+from lvseg.errors import OverloadError
+from lvseg_api.v1 import segmentation_pb2 as pb
+from lvseg_serve.answers import Limits, Segmentation
+from lvseg_serve.rpc.calls import note_slice
+from lvseg_serve.rpc.converters import to_request, to_segment_response, to_series_summary
+from lvseg_serve.rpc.status import to_status
+from lvseg_serve.rpc.uploads import Refused, Uploads, Whole
+from lvseg_serve.segmenter import Segmenter
+from lvseg_serve.series import Series
+from lvseg_serve.stages import SliceRequest
+
+_ENVELOPE_BYTES = 1024
+"""What an answer's id and framing take at most."""
+
+
+class SliceStream:
+    """One call of ``SegmentStream``.
+
+    Nothing is read while too many slices, or too many bytes of them, are under way: taken, and their answers
+    not written yet. gRPC's flow control then makes the caller wait, so that neither a fast caller nor one that
+    does not read its answers fills the memory. When the call is cancelled, so is every slice of it.
+
+    Args:
+        segmenter: Does the work.
+        limits: What may be under way, and how large a file may be.
+        write: Sends one message to the caller.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        limits: Limits,
+        write: Callable[[pb.SegmentStreamResponse], Awaitable[None]],
+    ) -> None:
+        self._segmenter = segmenter
+        self._limits = limits
+        self._write = write
+        self._one_writer = asyncio.Lock()  # gRPC takes one message at a time
+        self._series = Series()
+        self._ids: set[str] = set()
+        self._slices = 0
+        self._bytes = 0
+        self._freed = asyncio.Event()
+
+    async def run(self, messages: AsyncIterable[pb.SegmentStreamRequest]) -> None:
+        """Answer all that comes; ends with the summary once the caller has closed its side."""
+        uploads = Uploads(max_bytes=self._limits.max_message_bytes, under_way=self._ids)
+        async with asyncio.TaskGroup() as under_way:
+            async for message in messages:
+                for arrived in uploads.take(message):
+                    await self._take(arrived, under_way)
+                await self._room()
+            for refused in uploads.end():
+                await self._take(refused, under_way)
+        await self._send(pb.SegmentStreamResponse(summary=to_series_summary(self._series.summary())))
+
+    async def _take(self, arrived: Whole | Refused, under_way: asyncio.TaskGroup) -> None:
+        if isinstance(arrived, Refused):
+            await self._send(self._failure(arrived.id, arrived.error))
+            return
+        size = len(arrived.request.dicom)
+        self._ids.add(arrived.id)
+        self._slices += 1
+        self._bytes += size
+        under_way.create_task(self._answer(arrived, size))
+
+    async def _room(self) -> None:
+        limits = self._limits
+        while self._slices >= limits.max_stream_pending or self._bytes > limits.max_message_bytes:
+            self._freed.clear()
+            await self._freed.wait()
+
+    async def _answer(self, whole: Whole, size: int) -> None:
+        answer = await self._outcome(whole)
+        self._ids.discard(whole.id)  # before the answer goes out: whoever has it may use the id again
+        await self._send(answer)
+        self._slices -= 1
+        self._bytes -= size
+        self._freed.set()
+
+    async def _outcome(self, whole: Whole) -> pb.SegmentStreamResponse:
+        try:
+            request = to_request(whole.request)
+            whole.request.ClearField("dicom")  # held once
+            answer = await self._segment(request)
+            note_slice(answer.timings)
+            message = await asyncio.to_thread(
+                to_segment_response,
+                answer,
+                request.outputs,
+                max_message_bytes=self._limits.max_message_bytes - _ENVELOPE_BYTES,
+            )
+        except Exception as error:  # noqa: BLE001  a slice's error is its answer
+            return self._failure(whole.id, error)
+        self._series.add(answer)
+        return pb.SegmentStreamResponse(id=whole.id, segmentation=message)
+
+    async def _segment(self, request: SliceRequest) -> Segmentation:
+        """Segment a slice, waiting where a unary call would be refused: its bytes are here already."""
+        while True:
+            try:
+                return await self._segmenter.segment(request)
+            except OverloadError as error:
+                await asyncio.sleep(error.retry_after_s)
+
+    def _failure(self, id_: str, error: Exception) -> pb.SegmentStreamResponse:
+        self._series.add_failure()
+        return pb.SegmentStreamResponse(id=id_, error=to_status(error))
+
+    async def _send(self, message: pb.SegmentStreamResponse) -> None:
+        async with self._one_writer:
+            await self._write(message)
