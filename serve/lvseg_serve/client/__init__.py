@@ -6,18 +6,35 @@
 ...     print(answer.area_mm2)
 """
 
-from lvseg_serve.answers import Limits, ModelIdentity, Output, Segmentation, ServerInfo, StageTimings
+from lvseg_serve.answers import (
+    ContourForm,
+    Limits,
+    ModelIdentity,
+    Output,
+    Segmentation,
+    SeriesSummary,
+    ServerInfo,
+    StageTimings,
+)
 from lvseg_serve.client.asynchronous import AsyncClient
+from lvseg_serve.client.asynchronous_stream import AsyncSegmentStream
+from lvseg_serve.client.conversation import SeriesSlice
 from lvseg_serve.client.security import Tls
 from lvseg_serve.client.synchronous import Client
+from lvseg_serve.client.synchronous_stream import SegmentStream
 
 __all__ = [
     "AsyncClient",
+    "AsyncSegmentStream",
     "Client",
+    "ContourForm",
     "Limits",
     "ModelIdentity",
     "Output",
+    "SegmentStream",
     "Segmentation",
+    "SeriesSlice",
+    "SeriesSummary",
     "ServerInfo",
     "StageTimings",
     "Tls",

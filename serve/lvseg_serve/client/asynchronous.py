@@ -1,7 +1,7 @@
 """The client for asyncio."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import AsyncIterable, Collection, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -12,8 +12,10 @@ from lvseg.errors import ServerError
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from lvseg_serve import defaults
-from lvseg_serve.answers import ALL_OUTPUTS, Output, Segmentation, ServerInfo
+from lvseg_serve.answers import DEFAULT_OUTPUTS, Output, Segmentation, ServerInfo
+from lvseg_serve.client.asynchronous_stream import AsyncSegmentStream
 from lvseg_serve.client.channel import channel_settings
+from lvseg_serve.client.conversation import Conversation, SeriesSlice
 from lvseg_serve.client.converters import from_segment_response, from_server_info_response, to_message
 from lvseg_serve.client.errors import typed_errors
 from lvseg_serve.client.patience import Patience
@@ -39,6 +41,7 @@ class AsyncClient:
         self._address = address
         self._timeout_s = timeout_s
         self._retry = retry
+        self._max_message_bytes = max_message_mib * 2**20
         self._tls = tls
         settings = channel_settings(address, max_message_mib, Access(tls, token))
         self._metadata = settings.metadata
@@ -56,7 +59,7 @@ class AsyncClient:
         contour: ArrayLike | str | None = None,
         frame: int | None = None,
         pixel_spacing: tuple[float, float] | None = None,
-        outputs: Collection[Output] = ALL_OUTPUTS,
+        outputs: Collection[Output] = DEFAULT_OUTPUTS,
     ) -> Segmentation:
         """Segment one slice; arguments and errors are those of :meth:`Client.segment`."""
         message = to_message(dicom, contour, frame, pixel_spacing, outputs)
@@ -67,10 +70,31 @@ class AsyncClient:
                     answer = await self._stub.Segment(
                         message, timeout=patience.left_s, metadata=self._metadata
                     )
-                return from_segment_response(answer)
+                return from_segment_response(answer, outputs)
             except ServerError as error:
                 wait_s = patience.wait_s(error)
             await asyncio.sleep(wait_s)
+
+    def segment_stream(
+        self,
+        slices: Iterable[SeriesSlice] | AsyncIterable[SeriesSlice],
+        *,
+        outputs: Collection[Output] = DEFAULT_OUTPUTS,
+        window: int = defaults.MAX_STREAM_PENDING,
+    ) -> AsyncSegmentStream:
+        """Segment the slices of a series over one call.
+
+        Arguments and errors are those of :meth:`Client.segment_stream`; it gives an asynchronous iterator, and
+        ``slices`` may be asynchronous too.
+        """
+        conversation = Conversation(
+            outputs=outputs,
+            address=self._address,
+            timeout_s=self._timeout_s,
+            tls=self._tls,
+            max_message_bytes=self._max_message_bytes,
+        )
+        return AsyncSegmentStream(self._stub, slices, conversation, window=window, metadata=self._metadata)
 
     async def server_info(self) -> ServerInfo:
         """Ask the server what it runs and accepts; errors are those of :meth:`Client.server_info`."""

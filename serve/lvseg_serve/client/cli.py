@@ -1,8 +1,10 @@
 """The command lvseg-segment."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import click
 from click.core import ParameterSource
@@ -16,13 +18,15 @@ from lvseg_serve import defaults
 from lvseg_serve.address import parse_address
 from lvseg_serve.client.contours import match_contours
 from lvseg_serve.client.doubts import doubts
-from lvseg_serve.client.jobs import Job, Outcome, Segmenting, run_jobs
+from lvseg_serve.client.jobs import Job, Outcome, run_jobs, stream_jobs
 from lvseg_serve.client.paths import absolute, result_names
 from lvseg_serve.client.results import TABLE, write_table
 from lvseg_serve.client.security import Access
 from lvseg_serve.client.security_options import CLIENT_SECURITY, client_security_options, to_access
 from lvseg_serve.client.synchronous import Client
 
+_Run: TypeAlias = Callable[[Sequence[Job], Path], Iterator[Outcome]]
+"""Segments each of some slices and writes its results below a folder."""
 _OF_A_SERVER = ("server", "timeout_s", "max_message_mib", *CLIENT_SECURITY)
 
 
@@ -136,12 +140,11 @@ def main(
             else _client(
                 server or defaults.ADDRESS, access, timeout_s=timeout_s, max_message_mib=max_message_mib
             )
-        ) as client,
+        ) as run,
         new_folder(out, signature=TABLE, overwrite=overwrite) as folder,
     ):
         with progress() as display:
-            running = run_jobs(client, jobs, folder)
-            outcomes = list(display.track(running, total=len(jobs), description="segmenting"))
+            outcomes = list(display.track(run(jobs, folder), total=len(jobs), description="segmenting"))
         write_table(folder, (outcome.row for outcome in outcomes))
         if (out / TABLE).is_file() and all(outcome.error for outcome in outcomes):
             _report(outcomes, out)  # raises: a former result is not replaced by nothing
@@ -168,16 +171,16 @@ def _check_where(context: click.Context, server: str | None, *, local: bool, bun
 
 
 @contextmanager
-def _client(address: str, access: Access, *, timeout_s: float, max_message_mib: int) -> Iterator[Segmenting]:
+def _client(address: str, access: Access, *, timeout_s: float, max_message_mib: int) -> Iterator[_Run]:
     with Client(
         address, timeout_s=timeout_s, max_message_mib=max_message_mib, tls=access.tls, token=access.token
     ) as client:
         client.server_info()  # without a server nothing is begun
-        yield client
+        yield partial(stream_jobs, client)
 
 
 @contextmanager
-def _local_client(bundle: Path | None) -> Iterator[Segmenting]:
+def _local_client(bundle: Path | None) -> Iterator[_Run]:
     # The client alone needs no engine, and must not wait for one to be imported.
     from lvseg_export.choice import load_engine
     from lvseg_export.shipped import named_bundle
@@ -185,7 +188,7 @@ def _local_client(bundle: Path | None) -> Iterator[Segmenting]:
 
     checked = named_bundle(bundle)
     with LocalClient(checked, load_engine(checked, "onnxruntime", "fp32")) as client:
-        yield client
+        yield partial(run_jobs, client)
 
 
 def _slices(paths: Sequence[Path]) -> list[Path]:

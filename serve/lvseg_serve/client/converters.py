@@ -6,14 +6,30 @@ import numpy as np
 from google.protobuf import json_format
 from numpy.typing import ArrayLike, NDArray
 
+from lvseg.contour import Boundary
 from lvseg.errors import ServerError
 from lvseg.metrics import Agreement
 from lvseg.plausibility import Flag, Plausibility
 from lvseg_api.v1 import segmentation_pb2 as pb
-from lvseg_serve.answers import Limits, ModelIdentity, Output, Segmentation, ServerInfo, StageTimings
-from lvseg_serve.png import decode_mask
+from lvseg_serve.answers import (
+    ContourForm,
+    Limits,
+    ModelIdentity,
+    Output,
+    Segmentation,
+    SeriesSummary,
+    ServerInfo,
+    StageTimings,
+)
+from lvseg_serve.bits import decode_bits
+from lvseg_serve.floats import decode_floats
+from lvseg_serve.png import decode_mask, png_shape
+from lvseg_serve.reference import EncodedMask, given
+from lvseg_serve.runs import decode_runs
 
-_OUTPUTS = {Output.MASK: pb.OUTPUT_MASK, Output.CONTOUR: pb.OUTPUT_CONTOUR}
+_CONTOUR_FORMS: dict[int, ContourForm] = {
+    pb.ContourForm.Value(f"CONTOUR_FORM_{form.name}"): form for form in ContourForm
+}
 _FLAGS: dict[int, Flag] = {
     pb.CONTOUR_FLAG_EPICARDIUM: Flag.EPICARDIUM,
     pb.CONTOUR_FLAG_OTHER_FRAME: Flag.OTHER_FRAME,
@@ -31,7 +47,7 @@ def to_message(
     """Return the message for one slice; the arguments are those of :meth:`Client.segment`.
 
     Raises:
-        ValueError: If the contour's points are not of shape (N, 2), ``frame`` is not a positive 32-bit
+        ValueError: If the contour is an array of neither points nor a mask, ``frame`` is not a positive 32-bit
             number, or no output is named.
     """
     if frame is not None and not 1 <= frame < 2**32:
@@ -47,34 +63,45 @@ def to_message(
             else pb.PixelSpacing(between_rows_mm=pixel_spacing[0], between_columns_mm=pixel_spacing[1])
         ),
         contour=None if contour is None else _contour(contour),
-        outputs=[_OUTPUTS[output] for output in outputs],
+        outputs=[pb.Output.Value(f"OUTPUT_{Output(output).name}") for output in outputs],
     )
 
 
 def _contour(contour: ArrayLike | str) -> pb.Contour:
-    if isinstance(contour, str):
-        return pb.Contour(sunnybrook_text=contour)
-    points = np.asarray(contour, dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError(f"expected contour points of shape (N, 2), got {points.shape}")
-    return pb.Contour(points=pb.Polygon(points=[pb.Point(x=x, y=y) for x, y in points.tolist()]))
+    form = given(contour)
+    if isinstance(form, str):
+        return pb.Contour(sunnybrook_text=form)
+    if isinstance(form, EncodedMask):
+        return pb.Contour(mask_png=form.content)
+    return pb.Contour(points=pb.Polygon(points=[pb.Point(x=x, y=y) for x, y in form.tolist()]))
 
 
-def from_segment_response(message: pb.SegmentResponse) -> Segmentation:
+def from_segment_response(message: pb.SegmentResponse, outputs: Collection[Output]) -> Segmentation:
     """Return the answer that a message carries.
 
+    Args:
+        message: The answer.
+        outputs: Those that were asked for.
+
     Raises:
-        ServerError: If the mask is not a PNG of the shape that the message states.
+        ServerError: If a mask or map that was asked for is not there, or not of the shape that the message states.
     """
+    try:
+        mask, probability = _mask(message, outputs), _probability(message, outputs)
+    except ValueError as error:
+        raise ServerError(f"the server's answer cannot be read ({error})") from error
     return Segmentation(
         rows=message.rows,
         columns=message.columns,
         frame=message.frame,
         pixel_spacing=(message.pixel_spacing.between_rows_mm, message.pixel_spacing.between_columns_mm),
-        mask=_mask(message) if message.mask_png else None,
+        mask=mask,
         contour=_points(message.contour) if message.HasField("contour") else None,
+        boundaries=_boundaries(message) if Output.BOUNDARIES in outputs else None,
+        probability=probability,
         area_mm2=message.area_mm2,
         agreement=_agreement(message.agreement) if message.HasField("agreement") else None,
+        contour_form=_contour_form(message.contour_form),
         plausibility=_plausibility(message.plausibility) if message.HasField("plausibility") else None,
         model=_model(message.model),
         timings=StageTimings(
@@ -86,6 +113,11 @@ def from_segment_response(message: pb.SegmentResponse) -> Segmentation:
             total_ms=message.timings.total_ms,
         ),
     )
+
+
+def from_series_summary(message: pb.SeriesSummary) -> SeriesSummary:
+    """Return what a server says of a stream."""
+    return SeriesSummary(answered=message.answered, failed=message.failed)
 
 
 def from_server_info_response(message: pb.GetServerInfoResponse) -> ServerInfo:
@@ -103,21 +135,41 @@ def from_server_info_response(message: pb.GetServerInfoResponse) -> ServerInfo:
             max_side=message.limits.max_side,
             max_working_pixels=message.limits.max_working_pixels,
             max_pending=message.limits.max_pending,
+            max_stream_pending=message.limits.max_stream_pending,
         ),
         versions=dict(message.versions),
     )
 
 
-def _mask(message: pb.SegmentResponse) -> NDArray[np.bool_]:
-    try:
-        mask = decode_mask(message.mask_png)
-    except ValueError as error:
-        raise ServerError(f"the server's mask cannot be read ({error})") from error
-    if mask.shape != (message.rows, message.columns):
-        raise ServerError(
-            f"the server's mask has shape {mask.shape}, its answer says {(message.rows, message.columns)}"
-        )
-    return mask
+def _mask(message: pb.SegmentResponse, outputs: Collection[Output]) -> NDArray[np.bool_] | None:
+    """Return the mask from the form that is read fastest, of those in which it came."""
+    shape = (message.rows, message.columns)
+    if Output.MASK_BITS in outputs:
+        return decode_bits(message.mask_bits, shape)
+    if Output.MASK_RUNS in outputs:
+        return decode_runs(message.mask_runs, shape)
+    if Output.MASK not in outputs:
+        return None
+    if png_shape(message.mask_png) != shape:
+        raise ValueError(f"expected a mask of {shape}, got one of {png_shape(message.mask_png)}")
+    return decode_mask(message.mask_png)
+
+
+def _probability(message: pb.SegmentResponse, outputs: Collection[Output]) -> NDArray[np.float32] | None:
+    if Output.PROBABILITY not in outputs:
+        return None
+    return decode_floats(message.probability, (message.rows, message.columns))
+
+
+def _boundaries(message: pb.SegmentResponse) -> tuple[Boundary, ...]:
+    return tuple(
+        Boundary(_points(boundary.outer), tuple(map(_points, boundary.holes)))
+        for boundary in message.boundaries
+    )
+
+
+def _contour_form(number: int) -> ContourForm | None:
+    return _CONTOUR_FORMS.get(number)  # one that this client does not know is one that it did not send
 
 
 def _points(polygon: pb.Polygon) -> NDArray[np.float64]:

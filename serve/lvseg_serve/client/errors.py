@@ -14,6 +14,7 @@ from lvseg_serve.client.tls_faults import tls_fault
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _OVERLOAD = "OVERLOAD"
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 @contextmanager
@@ -38,6 +39,20 @@ def typed_errors(address: str, timeout_s: float, tls: Tls | None) -> Iterator[No
         details: str = error.details() or ""
         rich = _rich_status(error.trailing_metadata() or ())
         raise _typed(code, details, rich, address, timeout_s, tls) from error
+
+
+def from_status(status: status_pb2.Status, address: str, timeout_s: float) -> LvsegError:
+    """Return the error that a status within an answer stands for: what :func:`typed_errors` would raise."""
+    code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    return _typed(code, status.message, status, address, timeout_s, None)
+
+
+def no_answer(address: str, timeout_s: float) -> ServerError:
+    """Return the error of a server that was waited for in vain."""
+    return ServerError(
+        f"the server at {address} gave no answer within {timeout_s:g} s; allow it more time",
+        code=grpc.StatusCode.DEADLINE_EXCEEDED.name,
+    )
 
 
 def _typed(
@@ -70,7 +85,7 @@ def _typed(
             return fault
         message = f"no server at {address} answers; check the address, or start one with lvseg-serve"
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        message = f"the server at {address} gave no answer within {timeout_s:g} s; allow it more time"
+        return no_answer(address, timeout_s)
     elif info.reason == _OVERLOAD:
         message = f"the server at {address} is busy: {details}"
     elif code is grpc.StatusCode.RESOURCE_EXHAUSTED:

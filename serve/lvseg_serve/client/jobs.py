@@ -1,30 +1,33 @@
-"""Send slices one after the other and write what comes back; one that fails does not stop the rest."""
+"""Slices to segment and what became of each: read, answered here or by a server, and written to a folder."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
-from typing import Protocol
+from time import monotonic, perf_counter
+from typing import NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lvseg.contour import read_contour
+from lvseg.contour import Points, read_contour
 from lvseg.dicom import read_slice
 from lvseg.errors import DicomError, LvsegError, ServerError
 from lvseg_serve.answers import Segmentation
+from lvseg_serve.client.conversation import SeriesSlice
 from lvseg_serve.client.results import Row, answered, write_mask_and_contour, write_overlay
+from lvseg_serve.client.synchronous import Client
+
+_LONGEST_STREAM_S = 30 * 60.0
+"""Then a new one goes on: a server ends connections of an hour or so, and the streams on them."""
 
 
 class Segmenting(Protocol):
-    """What segments slices: a client of a server, or of an engine in this process."""
+    """What segments one slice at a time: an engine in this process."""
 
     def segment(
         self,
         dicom: bytes,
         *,
-        contour: NDArray[np.float64] | None,
+        contour: Points | None,
         frame: int | None,
         pixel_spacing: tuple[float, float] | None,
     ) -> Segmentation:
@@ -62,42 +65,125 @@ class Outcome:
     """UID of the slice's series, where the slice can be read here and says it. Never printed."""
 
 
-def run_jobs(client: Segmenting, jobs: Iterable[Job], folder: Path) -> Iterator[Outcome]:
-    """Segment each slice and write its mask, outline and overlay below ``folder``.
+class _Loaded(NamedTuple):
+    """A job whose files are read."""
 
-    Once the server is gone the rest is not sent: each would wait for its own time-out.
-    """
-    gone: ServerError | None = None
+    job: Job
+    dicom: bytes
+    contour: Points | None
+    started: float
+
+
+def run_jobs(client: Segmenting, jobs: Iterable[Job], folder: Path) -> Iterator[Outcome]:
+    """Segment one slice after the other and write its mask, outline and overlay below ``folder``."""
     for job in jobs:
         try:
-            if gone is not None:
-                raise ServerError("not sent, as the server was gone", code=gone.code)
-            yield _run(client, job, folder)
+            loaded = _load(job)
+            answer = client.segment(
+                loaded.dicom, contour=loaded.contour, frame=job.frame, pixel_spacing=job.pixel_spacing
+            )
+            yield _write(loaded, answer, folder)
         except LvsegError as error:
-            if isinstance(error, ServerError) and error.code == "UNAVAILABLE":
-                gone = error
-            yield Outcome(Row(file=job.file, frame=job.frame, status="failed", error=str(error)), error)
+            yield _failed(job, error)
 
 
-def _run(client: Segmenting, job: Job, folder: Path) -> Outcome:
-    dicom = _read(job.path)
+def stream_jobs(client: Client, jobs: Sequence[Job], folder: Path) -> Iterator[Outcome]:
+    """Send the slices over a stream and write their results as they come; the outcomes are in the jobs' order.
+
+    When the server is gone, those that it has not answered fail.
+    """
+    run = _StreamedRun(jobs, folder)
+    told = 0
+    while run.unsent and run.lost is None:
+        for _ in run.stream(client):
+            while told in run.outcomes:
+                yield run.outcomes[told]
+                told += 1
+    for number in range(told, len(jobs)):
+        yield run.outcome(number)
+
+
+class _StreamedRun:
+    """What of some jobs is still to be sent, is under way, and has become of."""
+
+    def __init__(self, jobs: Sequence[Job], folder: Path) -> None:
+        self._jobs = jobs
+        self._folder = folder
+        self._sent: dict[str, _Loaded] = {}
+        self.unsent = deque(range(len(jobs)))
+        self.outcomes: dict[int, Outcome] = {}
+        """By the job's number."""
+        self.lost: ServerError | None = None
+        """What ended the stream before its time."""
+
+    def stream(self, client: Client) -> Iterator[None]:
+        """Send what is unsent over one stream; yields after each answer."""
+        with client.segment_stream(self._slices()) as answers:
+            try:
+                for id_, answer in answers:
+                    self.outcomes[int(id_)] = _outcome(self._sent.pop(id_), answer, self._folder)
+                    yield
+            except ServerError as error:
+                self.lost = error
+
+    def outcome(self, number: int) -> Outcome:
+        """Return what became of a job when no more answers come."""
+        if self.lost is None or number in self.outcomes:
+            return self.outcomes[number]
+        never_sent = ServerError("not sent, as the server was gone", code=self.lost.code)
+        return _failed(self._jobs[number], self.lost if str(number) in self._sent else never_sent)
+
+    def _slices(self) -> Iterator[SeriesSlice]:
+        """Yield what to send, in a thread of the stream."""
+        end = monotonic() + _LONGEST_STREAM_S
+        while self.unsent:
+            number = self.unsent.popleft()
+            job = self._jobs[number]
+            try:
+                loaded = _load(job)
+            except LvsegError as error:
+                self.outcomes[number] = _failed(job, error)
+                continue
+            self._sent[str(number)] = loaded
+            yield SeriesSlice(
+                id=str(number),
+                dicom=loaded.dicom,
+                contour=loaded.contour,
+                frame=job.frame,
+                pixel_spacing=job.pixel_spacing,
+            )
+            if monotonic() >= end:
+                return
+
+
+def _outcome(loaded: _Loaded, answer: Segmentation | LvsegError, folder: Path) -> Outcome:
+    if isinstance(answer, LvsegError):
+        return _failed(loaded.job, answer)
+    return _write(loaded, answer, folder)
+
+
+def _failed(job: Job, error: LvsegError) -> Outcome:
+    return Outcome(Row(file=job.file, frame=job.frame, status="failed", error=str(error)), error)
+
+
+def _load(job: Job) -> _Loaded:
+    try:
+        dicom = job.path.read_bytes()
+    except OSError as error:
+        raise DicomError(f"cannot be read ({error.strerror})", reason="UNREADABLE_FILE") from error
     contour = None if job.contour is None else read_contour(job.contour)
-    started = perf_counter()
-    answer = client.segment(dicom, contour=contour, frame=job.frame, pixel_spacing=job.pixel_spacing)
-    row = answered(job.file, answer, ms=(perf_counter() - started) * 1e3)
+    return _Loaded(job, dicom, contour, perf_counter())
+
+
+def _write(loaded: _Loaded, answer: Segmentation, folder: Path) -> Outcome:
+    job = loaded.job
+    row = answered(job.file, answer, ms=(perf_counter() - loaded.started) * 1e3)
     write_mask_and_contour(folder, job.name, answer)
     try:
-        slice_ = read_slice(dicom, frame=job.frame, pixel_spacing=job.pixel_spacing)
+        slice_ = read_slice(loaded.dicom, frame=job.frame, pixel_spacing=job.pixel_spacing)
     except DicomError as error:
         # The server may have a decoder that is not installed here; its answer holds all the same.
         return Outcome(dataclasses.replace(row, error=f"no overlay: {error}"))
-    write_overlay(folder, job.name, slice_, answer, contour)
+    write_overlay(folder, job.name, slice_, answer, loaded.contour)
     offset_mm = answer.plausibility.offset_mm if answer.plausibility else None
     return Outcome(row, offset_mm=offset_mm, series=slice_.series_instance_uid)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DicomError(f"cannot be read ({error.strerror})", reason="UNREADABLE_FILE") from error

@@ -35,7 +35,7 @@ class Row:
     model: str = ""
     engine: str = ""
     ms: float | None = None
-    """From sending the slice to having the answer."""
+    """From sending the slice to having the answer, with every wait behind the slices sent before it."""
     status: str = "ok"
     """``ok`` or ``failed``."""
     error: str = ""

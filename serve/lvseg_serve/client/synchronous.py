@@ -1,6 +1,6 @@
 """The client for ordinary code."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from time import sleep
 from types import TracebackType
 from typing import Self
@@ -12,12 +12,14 @@ from lvseg.errors import ServerError
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from lvseg_serve import defaults
-from lvseg_serve.answers import ALL_OUTPUTS, Output, Segmentation, ServerInfo
+from lvseg_serve.answers import DEFAULT_OUTPUTS, Output, Segmentation, ServerInfo
 from lvseg_serve.client.channel import channel_settings
+from lvseg_serve.client.conversation import Conversation, SeriesSlice
 from lvseg_serve.client.converters import from_segment_response, from_server_info_response, to_message
 from lvseg_serve.client.errors import typed_errors
 from lvseg_serve.client.patience import Patience
 from lvseg_serve.client.security import Access, Tls
+from lvseg_serve.client.synchronous_stream import SegmentStream
 
 
 class Client:
@@ -50,6 +52,7 @@ class Client:
         self._address = address
         self._timeout_s = timeout_s
         self._retry = retry
+        self._max_message_bytes = max_message_mib * 2**20
         self._tls = tls
         settings = channel_settings(address, max_message_mib, Access(tls, token))
         self._metadata = settings.metadata
@@ -67,14 +70,15 @@ class Client:
         contour: ArrayLike | str | None = None,
         frame: int | None = None,
         pixel_spacing: tuple[float, float] | None = None,
-        outputs: Collection[Output] = ALL_OUTPUTS,
+        outputs: Collection[Output] = DEFAULT_OUTPUTS,
     ) -> Segmentation:
         """Segment one slice.
 
         Args:
             dicom: The bytes of a DICOM file.
             contour: An expert's contour to compare with: points of shape (N, 2), (x, y) = (column, row) in
-                pixels with pixel centres at integers, or the text (not the path) of a Sunnybrook contour file.
+                pixels with pixel centres at integers; the text (not the path) of a Sunnybrook contour file; or
+                a mask, an array of bool of the slice's shape.
             frame: Which frame of a multi-frame object, counted from 1.
             pixel_spacing: (between rows, between columns) in mm, for a file that has none.
             outputs: What the answer shall carry beside the figures.
@@ -91,10 +95,46 @@ class Client:
             try:
                 with typed_errors(self._address, self._timeout_s, self._tls):
                     answer = self._stub.Segment(message, timeout=patience.left_s, metadata=self._metadata)
-                return from_segment_response(answer)
+                return from_segment_response(answer, outputs)
             except ServerError as error:
                 wait_s = patience.wait_s(error)
             sleep(wait_s)
+
+    def segment_stream(
+        self,
+        slices: Iterable[SeriesSlice],
+        *,
+        outputs: Collection[Output] = DEFAULT_OUTPUTS,
+        window: int = defaults.MAX_STREAM_PENDING,
+    ) -> SegmentStream:
+        """Segment the slices of a series over one call, each as soon as ``slices`` gives it.
+
+        Gives ``(id, Segmentation)``, or ``(id, error)`` for a slice that is refused or fails, as the answers come,
+        which need not be the order of the slices. ``slices`` is read in another thread and never further than
+        ``window`` slices ahead of the answers. Files of more than 512 KiB travel in parts. A server may end a
+        connection that is about an hour old, and with it the stream: begin a new one for what comes later.
+
+        Args:
+            slices: With ids that differ from those of all slices under way.
+            outputs: What the answers shall carry beside the figures.
+            window: Slices that may be sent and whose answers were not taken from here yet.
+
+        Raises:
+            ServerError: While iterating, if the stream as a whole fails: there is no server, or it fails, or for
+                ``timeout_s`` it neither answers nor takes more while slices wait for their answers. How long
+                ``slices`` takes does not matter.
+            ValueError: If ``window`` is below 1; and while iterating, if a slice makes no message or its id is that
+                of one under way.
+            Exception: While iterating, what ``slices`` raised, after the answers to those before.
+        """
+        conversation = Conversation(
+            outputs=outputs,
+            address=self._address,
+            timeout_s=self._timeout_s,
+            tls=self._tls,
+            max_message_bytes=self._max_message_bytes,
+        )
+        return SegmentStream(self._stub, slices, conversation, window=window, metadata=self._metadata)
 
     def server_info(self) -> ServerInfo:
         """Ask the server what it runs and accepts.

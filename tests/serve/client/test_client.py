@@ -16,7 +16,7 @@ from lvseg.plausibility import Flag
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_export.engines.base import Engine
 from lvseg_serve.answers import ServerInfo
-from lvseg_serve.client import AsyncClient, Client, Output
+from lvseg_serve.client import AsyncClient, Client, ContourForm, Output
 from lvseg_serve.client.converters import from_segment_response
 from lvseg_serve.rpc.converters import to_segment_response
 
@@ -72,15 +72,15 @@ def test_without_a_contour_nothing_is_said_of_one(ask: Ask, server: str, dicom: 
 def test_every_flag_has_a_number_that_leads_back_to_it(flag: Flag) -> None:
     number = pb.ContourFlag.Value(f"CONTOUR_FLAG_{flag.name}")
     message = pb.SegmentResponse(plausibility=pb.Plausibility(flags=[number]))
-    answer = from_segment_response(message)
+    answer = from_segment_response(message, outputs=())
     assert answer.plausibility is not None
     assert answer.plausibility.flags == {flag}
-    assert to_segment_response(answer).plausibility.flags == [number]
+    assert to_segment_response(answer, (), max_message_bytes=2**20).plausibility.flags == [number]
 
 
 def test_a_flag_of_a_newer_server_is_passed_over() -> None:
     message = pb.SegmentResponse(plausibility=pb.Plausibility(flags=[pb.CONTOUR_FLAG_EPICARDIUM, 99]))
-    answer = from_segment_response(message)
+    answer = from_segment_response(message, outputs=())
     assert answer.plausibility is not None
     assert answer.plausibility.flags == {Flag.EPICARDIUM}
 
@@ -95,6 +95,33 @@ def test_distances_of_an_empty_mask_are_none(
         None,
         False,
     )
+
+
+@pytest.mark.parametrize("output", [Output.MASK, Output.MASK_RUNS, Output.MASK_BITS])
+def test_a_mask_is_an_array_of_bool_in_whatever_form_it_travels(
+    ask: Ask, server: str, dicom: bytes, ventricle: NDArray[np.bool_], output: Output
+) -> None:
+    mask = ask("segment", server, dicom, outputs=[output]).mask
+    assert mask.dtype == np.bool_
+    np.testing.assert_array_equal(mask, ventricle)
+
+
+def test_boundaries_and_a_probability_come_when_asked_for(
+    ask: Ask, server: str, dicom: bytes, ventricle: NDArray[np.bool_]
+) -> None:
+    answer = ask("segment", server, dicom, outputs=[Output.BOUNDARIES, Output.PROBABILITY])
+    ((outer, holes),) = answer.boundaries
+    assert (outer.shape, holes) == ((80, 2), ())
+    assert answer.probability.dtype == np.float32
+    np.testing.assert_array_equal(answer.probability, ventricle)
+    assert answer.mask is None
+
+
+def test_a_mask_of_bool_is_compared(
+    ask: Ask, server: str, dicom: bytes, ventricle: NDArray[np.bool_]
+) -> None:
+    answer = ask("segment", server, dicom, contour=ventricle)
+    assert (answer.agreement.dice, answer.contour_form) == (1.0, ContourForm.MASK_PNG)
 
 
 def test_an_output_that_was_not_asked_for_is_none(ask: Ask, server: str, dicom: bytes) -> None:
@@ -175,7 +202,8 @@ def test_a_failure_of_the_server_carries_its_reference(
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"frame": 0}, {"frame": 2**32}, {"contour": [1.0, 2.0]}, {"outputs": []}]
+    "arguments",
+    [{"frame": 0}, {"frame": 2**32}, {"contour": [1.0, 2.0]}, {"contour": [True]}, {"outputs": []}],
 )
 def test_arguments_that_make_no_message_are_value_errors(
     ask: Ask, nowhere: str, arguments: dict[str, Any]
@@ -185,10 +213,17 @@ def test_arguments_that_make_no_message_are_value_errors(
 
 
 def test_both_clients_have_the_same_methods_with_the_same_arguments() -> None:
+    def parameters(method: Callable[..., Any]) -> list[inspect.Parameter]:
+        # What a stream sends may be an asynchronous iterable too where the client is asynchronous.
+        return [
+            parameter.replace(annotation=inspect.Parameter.empty) if parameter.name == "slices" else parameter
+            for parameter in inspect.signature(method).parameters.values()
+        ]
+
     def signatures(client: type) -> dict[str, list[inspect.Parameter]]:
         methods = inspect.getmembers(client, inspect.isfunction)
         return {
-            name: list(inspect.signature(method).parameters.values())
+            name: parameters(method)
             for name, method in methods
             if name == "__init__" or not name.startswith("_")
         }

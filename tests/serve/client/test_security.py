@@ -1,5 +1,6 @@
 """Both clients against real servers with real certificates and tokens: who is let in, and what the others are told."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -9,7 +10,7 @@ import grpc
 import pytest
 
 from lvseg.errors import OptionError, SecurityError, ServerError
-from lvseg_serve.client import Client, Tls
+from lvseg_serve.client import AsyncClient, Client, SeriesSlice, Tls
 from lvseg_serve.rpc.authentication import TokenInterceptor
 from lvseg_serve.rpc.credentials import ServerTls, server_credentials
 
@@ -214,3 +215,24 @@ def test_what_is_no_token_is_refused_without_being_shown(token: str) -> None:
     with pytest.raises(OptionError, match="the token is no token") as caught:
         Client(token=token)
     assert not token or token not in str(caught.value)
+
+
+def test_a_stream_carries_the_token_too(
+    serving_tokens: Callable[[], AbstractContextManager[str]], dicom: bytes
+) -> None:
+    async def asynchronous(address: str) -> list[str]:
+        async with AsyncClient(address, token=TOKEN) as client:
+            return [id_ async for id_, _ in client.segment_stream([SeriesSlice(id="b", dicom=dicom)])]
+
+    with serving_tokens() as address:
+        with Client(address, token=TOKEN) as client:
+            assert [id_ for id_, _ in client.segment_stream([SeriesSlice(id="a", dicom=dicom)])] == ["a"]
+        assert asyncio.run(asynchronous(address)) == ["b"]
+
+
+def test_a_stream_without_the_token_is_a_security_error(
+    serving_tokens: Callable[[], AbstractContextManager[str]], dicom: bytes
+) -> None:
+    with serving_tokens() as address, Client(address) as client, pytest.raises(SecurityError) as caught:
+        list(client.segment_stream([SeriesSlice(id="a", dicom=dicom)]))
+    assert caught.value.reason == "TOKEN_MISSING"

@@ -1,0 +1,64 @@
+"""Slices over a stream, and what becomes of them when it breaks."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lvseg.errors import InputError, ServerError
+from lvseg_serve.client import Client
+from lvseg_serve.client import jobs as jobs_module
+from lvseg_serve.client.jobs import Job, stream_jobs
+
+
+def test_outcomes_come_in_the_order_of_the_jobs(
+    server: str, make_dicom: Callable[..., bytes], tmp_path: Path
+) -> None:
+    jobs = []
+    for number in range(30):
+        path = tmp_path / f"{number}.dcm"
+        pixels = np.full((64, 72), 100)
+        pixels[:number] = 1000
+        path.write_bytes(b"no DICOM" if number % 7 == 3 else make_dicom(pixels))
+        jobs.append(Job(path=path, name=str(number)))
+    (tmp_path / "29.dcm").unlink()
+    with Client(server) as client:
+        outcomes = list(stream_jobs(client, jobs, tmp_path / "out"))
+    assert [outcome.row.file for outcome in outcomes] == [f"{number}.dcm" for number in range(30)]
+    failed = [number for number, outcome in enumerate(outcomes) if isinstance(outcome.error, InputError)]
+    assert failed == [3, 10, 17, 24, 29]
+    assert [outcome.row.area_mm2 for outcome in outcomes[:3]] == [0, 72 * 2.25, 2 * 72 * 2.25]
+
+
+def test_a_long_run_goes_on_over_further_streams(
+    server: str, dicom: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        jobs_module, "_LONGEST_STREAM_S", 1e-6
+    )  # a stream takes the one slice that it begins with
+    path = tmp_path / "slice.dcm"
+    path.write_bytes(dicom)
+    with Client(server) as client:
+        jobs = [Job(path=path, name=str(number)) for number in range(3)]
+        outcomes = list(stream_jobs(client, jobs, tmp_path / "out"))
+    assert [outcome.row.area_mm2 for outcome in outcomes] == [900.0] * 3
+
+
+def test_when_the_server_dies_every_slice_that_it_has_not_answered_fails(
+    serving_process: Callable[..., AbstractContextManager], dicom: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "slice.dcm"
+    path.write_bytes(dicom)
+    jobs = [Job(path=path, name=str(number)) for number in range(60)]
+    with serving_process() as running, Client(running.address) as client:
+        outcomes = stream_jobs(client, jobs, tmp_path / "out")
+        first = next(outcomes)
+        running.process.kill()
+        rest = list(outcomes)
+    assert first.error is None
+    assert len(rest) == 59
+    errors = [outcome.error for outcome in rest if outcome.error is not None]
+    assert all(isinstance(error, ServerError) and error.code == "UNAVAILABLE" for error in errors)
+    assert "not sent" in str(errors[-1])
