@@ -233,3 +233,20 @@ async def test_readiness_ends_with_the_server(
     async with serving_channel(engine):
         assert recorder.readiness == [True]
     assert recorder.readiness == [True, False]
+
+
+async def test_a_stream_is_one_call_with_each_of_its_slices_told_of(
+    serving_channel: Serving, engine: Engine, recorder: Recorder, dicom: bytes
+) -> None:
+    async with serving_channel(engine) as channel:
+        slices = [pb.SegmentRequest(dicom=content) for content in (dicom, b"hello", dicom)]
+        messages = [
+            pb.SegmentStreamRequest(id=str(number), slice=slice_) for number, slice_ in enumerate(slices)
+        ]
+        assert (
+            len([answer async for answer in SegmentationServiceStub(channel).SegmentStream(iter(messages))])
+            == 4
+        )
+        call = await recorder.next_call()
+    assert (call.method, call.code, call.slices) == (f"{SEGMENT}Stream", "OK", 2)
+    assert (len(recorder.timings), recorder.reasons) == (2, ["NOT_DICOM"])
