@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable
 
+import grpc
+
 from lvseg.errors import OverloadError
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_serve.answers import Limits, Segmentation
@@ -16,6 +18,10 @@ from lvseg_serve.stages import SliceRequest
 
 _ENVELOPE_BYTES = 1024
 """What an answer's id and framing take at most."""
+
+
+class _CallerLeft(Exception):  # noqa: N818  no error of anyone's
+    """An answer could not be written."""
 
 
 class SliceStream:
@@ -48,16 +54,32 @@ class SliceStream:
         self._freed = asyncio.Event()
 
     async def run(self, messages: AsyncIterable[pb.SegmentStreamRequest]) -> None:
-        """Answer all that comes; ends with the summary once the caller has closed its side."""
+        """Answer all that comes; ends with the summary once the caller has closed its side.
+
+        Raises:
+            CancelledError: If the caller has left, also where gRPC has not cancelled the call yet.
+        """
+        try:
+            async with asyncio.TaskGroup() as under_way:
+                await self._read(messages, under_way)
+            await self._send(pb.SegmentStreamResponse(summary=to_series_summary(self._series.summary())))
+        except _CallerLeft:
+            raise asyncio.CancelledError from None
+        except ExceptionGroup as errors:
+            if errors.subgroup(_CallerLeft) is not None:
+                raise asyncio.CancelledError from None
+            raise errors.exceptions[0] from None
+
+    async def _read(
+        self, messages: AsyncIterable[pb.SegmentStreamRequest], under_way: asyncio.TaskGroup
+    ) -> None:
         uploads = Uploads(max_bytes=self._limits.max_message_bytes, under_way=self._ids)
-        async with asyncio.TaskGroup() as under_way:
-            async for message in messages:
-                for arrived in uploads.take(message):
-                    await self._take(arrived, under_way)
-                await self._room()
-            for refused in uploads.end():
-                await self._take(refused, under_way)
-        await self._send(pb.SegmentStreamResponse(summary=to_series_summary(self._series.summary())))
+        async for message in messages:
+            for arrived in uploads.take(message):
+                await self._take(arrived, under_way)
+            await self._room()
+        for refused in uploads.end():
+            await self._take(refused, under_way)
 
     async def _take(self, arrived: Whole | Refused, under_way: asyncio.TaskGroup) -> None:
         if isinstance(arrived, Refused):
@@ -114,4 +136,7 @@ class SliceStream:
 
     async def _send(self, message: pb.SegmentStreamResponse) -> None:
         async with self._one_writer:
-            await self._write(message)
+            try:
+                await self._write(message)
+            except grpc.aio.InternalError as error:
+                raise _CallerLeft from error
