@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from lvseg.errors import OverloadError
+from lvseg.errors import InputError, OverloadError
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_serve.answers import Limits, Segmentation
 from lvseg_serve.rpc.calls import note_slice
@@ -57,6 +58,7 @@ class SliceStream:
         """Answer all that comes; ends with the summary once the caller has closed its side.
 
         Raises:
+            InputError: If a message cannot be read; nothing is known of its slice, and the stream ends.
             CancelledError: If the caller has left, also where gRPC has not cancelled the call yet.
         """
         try:
@@ -74,10 +76,17 @@ class SliceStream:
         self, messages: AsyncIterable[pb.SegmentStreamRequest], under_way: asyncio.TaskGroup
     ) -> None:
         uploads = Uploads(max_bytes=self._limits.max_message_bytes, under_way=self._ids)
-        async for message in messages:
-            for arrived in uploads.take(message):
-                await self._take(arrived, under_way)
-            await self._room()
+        try:
+            async for message in messages:
+                for arrived in uploads.take(message):
+                    await self._take(arrived, under_way)
+                await self._room()
+        except DecodeError as error:
+            raise InputError(
+                "a message is no SegmentStreamRequest, so the stream ends here; compare the .proto files",
+                reason="MALFORMED_MESSAGE",
+                expected="a SegmentStreamRequest",
+            ) from error
         for refused in uploads.end():
             await self._take(refused, under_way)
 

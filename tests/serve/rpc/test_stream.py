@@ -1,7 +1,7 @@
 """SegmentStream of the real server, called through its real stub."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import grpc
 import numpy as np
@@ -12,6 +12,7 @@ from grpc_status import rpc_status
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from lvseg_serve.answers import ServerInfo
+from lvseg_serve.rpc.stream import SliceStream
 from lvseg_serve.segmenter import Room
 
 
@@ -202,3 +203,29 @@ async def test_a_caller_that_leaves_is_no_error_of_the_server(
         await segmenter.until(inside=0)
         gated_engine.gate.set()
     assert not caplog.records
+
+
+async def test_bytes_that_are_no_message_end_the_stream_with_an_invalid_argument(
+    channel: grpc.aio.Channel,
+) -> None:
+    call = channel.stream_stream("/lvseg_api.v1.SegmentationService/SegmentStream")(iter([b"\xff\xff"]))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call.read()
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert reason(rpc_status.from_call(caught.value)) == "MALFORMED_MESSAGE"
+
+
+async def test_a_caller_that_cannot_be_written_to_has_left(
+    watched, engine, dicom: bytes, info: ServerInfo
+) -> None:
+    async def write(_: pb.SegmentStreamResponse) -> None:
+        raise grpc.aio.InternalError("the call has ended")
+
+    async def messages() -> AsyncIterator[pb.SegmentStreamRequest]:
+        yield message("a", dicom)
+        await asyncio.Event().wait()  # gRPC has not told of it yet
+
+    segmenter = watched(engine)
+    with pytest.raises(asyncio.CancelledError):
+        await SliceStream(segmenter, info.limits, write).run(messages())
+    await segmenter.close()
