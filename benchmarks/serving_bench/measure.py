@@ -79,6 +79,7 @@ async def start(
         "WORKING_SPACING_MM": str(model.working_spacing_mm),
         "PORT": str(port),
         "WORKERS": str(workers),
+        "TMPDIR": str(log.parent),
         "BENTOML_DO_NOT_TRACK": "True",
     }
     process = ServerProcess(server.command(python, model, port), environment, log)

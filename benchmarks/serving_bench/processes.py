@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -83,8 +84,7 @@ class ServerProcess:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_S)
         for process in self._members():
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+            _kill(process)
         self._process.wait()
 
     def _members(self) -> dict[int, _Stat]:
@@ -108,6 +108,19 @@ def _processes() -> Iterator[tuple[int, _Stat]]:
             continue
         _, parent, _, session, *more = text.rpartition(")")[2].split()
         yield int(folder.name), _Stat(int(parent), int(session), sum(map(int, more[7:11])))
+
+
+def _kill(process: int) -> None:
+    try:
+        handle = os.pidfd_open(process)
+    except ProcessLookupError:
+        return
+    try:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        select.select([handle], [], [])  # until it has ended
+    finally:
+        os.close(handle)
 
 
 def _kib(path: Path, name: str) -> int:

@@ -161,7 +161,7 @@ PEERS = {
         client=lambda port: lambda: http_client(port, "/segment"),
         request=bytes,
         understand=_json_answer,
-        requirements=("bentoml==1.4.40",),
+        requirements=("bentoml==1.4.40", "uvicorn[standard]"),
         packages=("bentoml", "uvicorn"),
         remark="a worker for each CPU",
     ),
