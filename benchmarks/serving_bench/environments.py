@@ -35,7 +35,7 @@ def peer_python(folder: Path, requirements: Sequence[str]) -> Path:
         raise InstallError(f"not installed after {_INSTALL_S} s") from error
     except subprocess.CalledProcessError as error:
         errors = [line for line in error.stderr.splitlines() if line.startswith("ERROR")]
-        raise InstallError(f"pip: {' / '.join(errors)[-400:]}") from error
+        raise InstallError(f"pip: {errors[-1] if errors else error}") from error
     done.write_text("\n".join(wanted) + "\n")
     return python
 
