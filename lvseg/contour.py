@@ -58,12 +58,12 @@ def parse_contour(text: str, name: str = "contour") -> Points:
         >>> parse_contour("106.50 109.00\n107.00 108.50\n106.00 108.50\n")[0]
         array([106.5, 109. ])
     """
-    text = text.removeprefix("\ufeff").rstrip()
     if len(text) > _MAX_CHARACTERS:
-        raise _too_long(name)
+        raise too_long(name)
+    text = text.removeprefix("\ufeff").rstrip()
     lines = text.splitlines()
     if len(lines) > MAX_POINTS:
-        raise _too_long(name)
+        raise too_long(name)
     points = [_parse_line(line, f"{name} line {number}") for number, line in enumerate(lines, start=1)]
     return check_points(points, name=name)
 
@@ -86,7 +86,7 @@ def read_contour(path: str | PathLike[str]) -> Points:
             expected="a contour file",
         ) from error
     if len(content) > _MAX_CHARACTERS:
-        raise _too_long(str(path))
+        raise too_long(str(path))
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -167,7 +167,7 @@ def check_contour(points: ArrayLike, shape: tuple[int, int], *, name: str = "con
     """
     polygon = check_points(points, name=name)
     if len(polygon) > MAX_POINTS:
-        raise _too_long(name)
+        raise too_long(name)
     rows, columns = shape
     outside = ((polygon < -0.5) | (polygon > (columns - 0.5, rows - 0.5))).any(axis=1)
     if outside.any():
@@ -395,7 +395,8 @@ def _parse_line(line: str, name: str) -> tuple[float, float]:
     return x, y
 
 
-def _too_long(name: str) -> ContourError:
+def too_long(name: str) -> ContourError:
+    """Return the error for a contour of more than :data:`MAX_POINTS` points, or more text than they take."""
     return _error(
         f"{name}: longer than the {MAX_POINTS} points that are accepted; is it a contour?",
         reason="TOO_MANY_POINTS",

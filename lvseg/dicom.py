@@ -3,7 +3,7 @@
 import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -22,6 +22,7 @@ __all__ = ["LARGEST_SIDE", "Orientation", "Position", "Slice", "read_slice"]
 
 Position = tuple[float, float, float]
 Orientation = tuple[float, float, float, float, float, float]
+Accept = Callable[[tuple[int, int], tuple[float, float]], None]
 
 _TWO_POSITIVE_NUMBERS = "two positive numbers: mm between rows, mm between columns"
 
@@ -61,6 +62,7 @@ def read_slice(
     *,
     frame: int | None = None,
     pixel_spacing: tuple[float, float] | None = None,
+    accept: Accept | None = None,
 ) -> Slice:
     """Read one frame of a monochrome DICOM object.
 
@@ -76,6 +78,8 @@ def read_slice(
         frame: Which frame, from 1; may be left out where there is one.
         pixel_spacing: ``(between rows, between columns)`` in mm, for an object that has none. Where it has
             one, its own counts.
+        accept: Called with the slice's ``(rows, columns)`` and its pixel spacing before a pixel is read, to
+            refuse it by an error of its own.
 
     Raises:
         DicomError: If the object cannot be read as a slice. ``reason`` is one of ``UNREADABLE_FILE``,
@@ -98,10 +102,10 @@ def read_slice(
             expected=_TWO_POSITIVE_NUMBERS,
         )
     if isinstance(source, bytes):
-        return _read(io.BytesIO(source), len(source), frame, pixel_spacing)
+        return _read(io.BytesIO(source), len(source), frame, pixel_spacing, accept)
     try:
         with Path(source).open("rb") as stream:
-            return _read(stream, os.fstat(stream.fileno()).st_size, frame, pixel_spacing)
+            return _read(stream, os.fstat(stream.fileno()).st_size, frame, pixel_spacing, accept)
     except DicomError as error:
         raise DicomError(
             f"{source}: {error}", reason=error.reason, field=error.field, expected=error.expected
@@ -113,12 +117,20 @@ def read_slice(
         ) from error
 
 
-def _read(stream: BinaryIO, size: int, frame: int | None, given_spacing: tuple[float, float] | None) -> Slice:
+def _read(
+    stream: BinaryIO,
+    size: int,
+    frame: int | None,
+    given_spacing: tuple[float, float] | None,
+    accept: Accept | None,
+) -> Slice:
     header = read_header(stream, size, 1 if frame is None else frame)
     elements = header.elements
     pixel_format = read_pixel_format(elements)
     chosen = _choose_frame(frame, pixel_format.frames)
     pixel_spacing = _pixel_spacing(elements, given_spacing)
+    if accept is not None:
+        accept((pixel_format.rows, pixel_format.columns), pixel_spacing)
     stored = read_stored(stream, size, header, pixel_format, chosen)
     position = _finite(elements.frame_numbers("PlanePositionSequence", "ImagePositionPatient"), 3)
     cosines = _finite(elements.frame_numbers("PlaneOrientationSequence", "ImageOrientationPatient"), 6)

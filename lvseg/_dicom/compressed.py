@@ -2,7 +2,7 @@
 
 The decoders of JPEG are the pylibjpeg plug-ins, called directly: pydicom would try whatever is installed
 and log each failure with its stack. They are C and C++ code that trusts the sizes in a codestream, so
-those are compared with the header first.
+those are compared with the header first, and what else makes them ask for memory is refused.
 """
 
 import importlib
@@ -14,13 +14,18 @@ from pydicom.uid import JPEG2000TransferSyntaxes, RLELossless
 
 from lvseg._dicom.file import DECODERS, Header
 from lvseg._dicom.image import PixelFormat
+from lvseg._dicom.jpeg import read_jpeg
+from lvseg._dicom.jpeg_2000 import find_codestream, read_jpeg_2000
+from lvseg._dicom.refusals import empty, truncated, undecodable
 from lvseg._dicom.rle import decode_rle
 from lvseg.errors import DicomError
 
 _ITEM, _SEQUENCE_DELIMITER = 0xE000FFFE, 0xE0DDFFFE  # as little-endian words
 _END_OF_IMAGE, _PADDING = b"\xff\xd9", b"\x00\xff"
-# Start of frame: all of C0 to CF but the tables C4, C8 and CC; F7 is JPEG-LS (ITU-T T.81, T.87)
-_START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+_MOST_FRAGMENTS = 2**16
+"""Of all frames; a cine has one a frame, and each takes memory here."""
+_MOST_EXPANSION, _SMALL_FRAME_BYTES = 1000, 2**20
+"""Lossless halves an image, lossy takes a fiftieth; what is small may be blank."""
 
 
 class DecodedFrame(NamedTuple):
@@ -39,35 +44,6 @@ class _Fragment(NamedTuple):
     length: int
 
 
-def truncated(found: str) -> DicomError:
-    """Return the error for pixel data of which a part is missing."""
-    return DicomError(
-        f"the pixel data are truncated: {found}; send the whole file",
-        reason="TRUNCATED_PIXEL_DATA",
-        field="PixelData",
-        expected="the whole pixel data",
-    )
-
-
-def undecodable(found: str) -> DicomError:
-    """Return the error for pixel data that are all there and make no sense."""
-    return DicomError(
-        f"the pixel data cannot be decoded: {found}; store the object again, uncompressed if possible",
-        reason="UNDECODABLE",
-        field="PixelData",
-    )
-
-
-def empty() -> DicomError:
-    """Return the error for pixel data of no bytes."""
-    return DicomError(
-        "the pixel data are empty; expected an image",
-        reason="NO_PIXEL_DATA",
-        field="PixelData",
-        expected="an image",
-    )
-
-
 def read_compressed(
     stream: BinaryIO, size: int, header: Header, pixel_format: PixelFormat, frame: int
 ) -> DecodedFrame:
@@ -81,7 +57,10 @@ def read_compressed(
     if header.transfer_syntax == RLELossless:
         width = pixel_format.bits_allocated // 8
         return DecodedFrame(_decode_rle(data, pixels, width), width, pixel_format.bits_stored)
+    if header.transfer_syntax in JPEG2000TransferSyntaxes:
+        data = find_codestream(data)
     precision = _check_codestream(data, header.transfer_syntax, pixel_format)
+    _check_expansion(len(data), pixel_format)
     width = 1 if precision <= 8 else 2
     decoded = _decode_jpeg(data, header.transfer_syntax)
     if len(decoded) != pixels * width:
@@ -99,9 +78,11 @@ def _read_frame(stream: BinaryIO, size: int, header: Header, pixel_format: Pixel
         chosen = fragments
     elif len(fragments) == frames:
         chosen = [fragments[frame - 1]]
+    elif len(fragments) < frames:
+        raise truncated(f"{len(fragments)} compressed fragments are there for {frames} frames")
     else:
         extended = header.elements.value("ExtendedOffsetTable")
-        offsets = _integers(extended.data, "<u8") if extended else _integers(_read(stream, table), "<u4")
+        offsets = _integers(extended.data, "<u8") if extended else _read_offsets(stream, table, frames)
         chosen = _fragments_of(frame, frames, fragments, offsets)
     return b"".join(_read(stream, fragment) for fragment in chosen)
 
@@ -121,6 +102,8 @@ def _walk_fragments(stream: BinaryIO, size: int, start: int) -> list[_Fragment]:
         if tag != _ITEM:
             raise undecodable("the sequence of compressed fragments is malformed")
         first = found[0].position + found[0].length if found else position
+        if len(found) > _MOST_FRAGMENTS:
+            raise undecodable(f"there are more than {_MOST_FRAGMENTS} compressed fragments")
         found.append(_Fragment(position - first, position + 8, length))
         position += 8 + length
         if position > size:
@@ -130,6 +113,10 @@ def _walk_fragments(stream: BinaryIO, size: int, start: int) -> list[_Fragment]:
 def _read(stream: BinaryIO, fragment: _Fragment) -> bytes:
     stream.seek(fragment.position)
     return stream.read(fragment.length)
+
+
+def _read_offsets(stream: BinaryIO, table: _Fragment, frames: int) -> list[int]:
+    return _integers(_read(stream, table), "<u4") if table.length == 4 * frames else []
 
 
 def _integers(data: bytes, kind: str) -> list[int]:
@@ -148,20 +135,9 @@ def _fragments_of(frame: int, frames: int, fragments: list[_Fragment], offsets: 
     return [fragment for fragment in fragments if first <= fragment.offset < after]
 
 
-class _Codestream(NamedTuple):
-    """What a JPEG, JPEG-LS or JPEG 2000 codestream states."""
-
-    rows: int
-    columns: int
-    samples: int
-    precision: int
-
-
 def _check_codestream(data: bytes, transfer_syntax: str, pixel_format: PixelFormat) -> int:
     """Compare the sizes that a codestream states with the header's; return its precision in bits."""
-    stated = _read_siz(data) if transfer_syntax in JPEG2000TransferSyntaxes else _read_sof(data)
-    if stated is None:
-        raise undecodable("the compressed image has no readable header")
+    stated = read_jpeg_2000(data) if transfer_syntax in JPEG2000TransferSyntaxes else read_jpeg(data)
     if (stated.rows, stated.columns) != (pixel_format.rows, pixel_format.columns) or stated.samples != 1:
         raise undecodable(
             f"the compressed image is {stated.rows} x {stated.columns} with {stated.samples} sample(s) "
@@ -169,31 +145,22 @@ def _check_codestream(data: bytes, transfer_syntax: str, pixel_format: PixelForm
         )
     if not 1 <= stated.precision <= 16:
         raise undecodable(f"the compressed image has {stated.precision} bits a pixel, expected at most 16")
+    if stated.too_short:
+        raise truncated("the compressed image is too short for its size")
     if not data.rstrip(_PADDING).endswith(_END_OF_IMAGE):  # decoders fill what is missing, and do not say so
         raise truncated("the compressed image has no end")
     return stated.precision
 
 
-def _read_sof(data: bytes) -> _Codestream | None:
-    """Return what the *start of frame* segment of a JPEG or JPEG-LS codestream states (ITU-T T.81, B.2)."""
-    position = 2
-    while position + 10 <= len(data) and data[position] == 0xFF:
-        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
-        if marker in _START_OF_FRAME:
-            precision, rows, columns, samples = struct.unpack_from(">BHHB", data, position + 4)
-            return _Codestream(rows, columns, samples, precision)
-        position += 1 if marker == 0xFF else 2 + length  # 0xFF before a marker is filling
-    return None
-
-
-def _read_siz(data: bytes) -> _Codestream | None:
-    """Return what the *image and tile size* segment of a JPEG 2000 codestream states (ITU-T T.800, A.5.1)."""
-    start = data.find(b"\xff\x4f\xff\x51", 0, 1024)  # not at 0: some writers leave a JP2 header in front
-    if start < 0 or start + 43 > len(data):
-        return None
-    width, height, left, top = struct.unpack_from(">IIII", data, start + 8)
-    samples, depth = struct.unpack_from(">HB", data, start + 40)
-    return _Codestream(height - top, width - left, samples, (depth & 0x7F) + 1)
+def _check_expansion(length: int, pixel_format: PixelFormat) -> None:
+    """Refuse a large image of next to no bytes: JPEG 2000 and JPEG-LS hold a blank one of any size in a hundred."""
+    if pixel_format.frame_bytes > max(_MOST_EXPANSION * length, _SMALL_FRAME_BYTES):
+        raise DicomError(
+            f"the compressed image would become more than {_MOST_EXPANSION} times as large; is it blank?",
+            reason="TOO_LARGE",
+            field="PixelData",
+            expected=f"an image that is compressed by at most {_MOST_EXPANSION} to 1",
+        )
 
 
 def _decode_rle(data: bytes, pixels: int, bytes_per_pixel: int) -> bytes:

@@ -9,7 +9,9 @@ from pydicom.tag import Tag
 
 _BINARY_NUMBERS = {"US": "u2", "SS": "i2", "UL": "u4", "SL": "i4", "FL": "f4", "FD": "f8"}
 _MOST_NUMBERS = 8
-"""No attribute read here has more than six; a value of megabytes is not taken apart."""
+"""No attribute read here has more than six; a value of many is not taken apart."""
+_LARGEST_WHOLE_NUMBER = 2**32
+"""DICOM's own are smaller (UL, IS); a text may say 1e300."""
 
 
 class Value(NamedTuple):
@@ -64,7 +66,9 @@ class DataSet:
     def whole_number(self, keyword: str) -> int | None:
         """Return a value that is one whole number; ``None`` where it is absent or something else."""
         found = self.numbers(keyword)
-        return int(found[0]) if len(found) == 1 and found[0].is_integer() else None
+        if len(found) != 1 or not found[0].is_integer() or abs(found[0]) >= _LARGEST_WHOLE_NUMBER:
+            return None
+        return int(found[0])
 
     def frame_numbers(self, group: str, keyword: str) -> tuple[float, ...]:
         """Return the numbers of ``keyword`` for the frame that was asked for.
@@ -79,6 +83,6 @@ class DataSet:
 
 def _number(part: bytes) -> float:
     try:
-        return float(part)
+        return float("nan") if b"_" in part else float(part)  # Python would take 1_5 for 15
     except ValueError:
         return float("nan")

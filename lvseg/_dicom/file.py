@@ -24,6 +24,9 @@ DECODERS: dict[str, str] = {
 
 NATIVE = frozenset({uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian})
 
+_PREAMBLE_STARTS = frozenset({bytes(4), b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"})
+"""Unused, or that of a TIFF or BigTIFF file (PS3.10, 7.1)."""
+
 _PIXEL_DATA, _FLOAT_PIXEL_DATA = 0x7FE00010, (0x7FE00008, 0x7FE00009)
 _WANTED = (
     *("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID", "InstanceNumber"),
@@ -92,9 +95,15 @@ def read_header(stream: BinaryIO, size: int, frame: int) -> Header:
 
 
 def _skip_preamble(stream: BinaryIO, size: int) -> None:
-    """Move to the first element. Without a preamble, as in old files, the start has to look like one."""
+    """Move to the first element. Without a preamble, as in old files, the start has to look like one.
+
+    The standard leaves the preamble to whoever writes it (PS3.10, 7.1), and real files have stray bytes further on in
+    it. Its first four say what else a file is: none that lvseg takes in is a program or a script as well.
+    """
     head = stream.read(132)
     if head[128:] == b"DICM":
+        if head[:4] not in _PREAMBLE_STARTS:
+            raise not_dicom("its preamble is that of another kind of file")
         return
     stream.seek(0)
     if len(head) < 132:

@@ -6,6 +6,8 @@ from lvseg._dicom.dataset import DataSet
 from lvseg.errors import DicomError
 
 LARGEST_SIDE = 4096
+_MOST_FRAMES = 2**31 - 1
+"""The largest integer string (PS3.5, 6.2)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +111,11 @@ def _frame_count(elements: DataSet) -> int:
     if elements.value("NumberOfFrames") is None:
         return 1
     count = elements.whole_number("NumberOfFrames")
-    if count is None or count < 0:
+    if count is None or not 0 <= count <= _MOST_FRAMES:
         raise DicomError(
-            "NumberOfFrames is no number of frames; expected a whole number from 1",
+            f"NumberOfFrames is no number of frames; expected a whole number from 1 to {_MOST_FRAMES}",
             reason="INVALID_NUMBER_OF_FRAMES",
             field="NumberOfFrames",
-            expected="a whole number from 1",
+            expected=f"a whole number from 1 to {_MOST_FRAMES}",
         )
     return max(count, 1)  # some objects of one frame say 0

@@ -21,8 +21,11 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 _ITEM, _ITEM_DELIMITER, _SEQUENCE_DELIMITER = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _DEEPEST = 16
 """Sequences in sequences; objects of real scanners have about five."""
-_MOST_ELEMENTS = 2**20
-"""Some two seconds' work; an enhanced object of a thousand frames has about a tenth of it."""
+_MOST_ELEMENTS = 200_000
+"""Some third of a second's work; an enhanced object of a thousand frames has about half of them."""
+_LONGEST_VALUE = 2**17
+"""In bytes, of an element that is kept: a lookup table of 65536 entries. Pixel data are not kept."""
+_LITTLE, _BIG = struct.Struct("<HHI"), struct.Struct(">HHI")
 _LONG_VRS = frozenset(str(vr) for vr in EXPLICIT_VR_LENGTH_32)
 
 
@@ -115,6 +118,8 @@ class Parser:
                 if item is not None:
                     found.items[head.tag] = item
             elif head.tag in wanted and head.length:
+                if head.length > _LONGEST_VALUE:
+                    raise not_dicom(f"an element that has a few bytes has {head.length}")
                 found.values[head.tag] = Value(self._stream.read(head.length), vr, encoding.little_endian)
             if head.length != UNDEFINED_LENGTH:
                 self._stream.seek(head.end)
@@ -169,19 +174,18 @@ class Parser:
         data = self._stream.read(8)
         if start + 8 > end or len(data) < 8:
             raise not_dicom("it ends inside its header")
-        order = "<" if encoding.little_endian else ">"
-        group, element = struct.unpack(f"{order}HH", data[:4])
-        vr = "" if encoding.implicit or not is_vr(data[4:6]) else data[4:6].decode("ascii")
-        if not vr:  # some writers leave out VRs inside sequences; items and delimiters never have one
-            length = struct.unpack(f"{order}I", data[4:])[0]
-        elif vr not in _LONG_VRS:
-            length = struct.unpack(f"{order}H", data[6:])[0]
-        else:
-            data = self._stream.read(4)
-            if len(data) < 4:
-                raise not_dicom("it ends inside its header")
-            length = struct.unpack(f"{order}I", data)[0]
-        return Head(group << 16 | element, vr, length, start, self._stream.tell())
+        group, element, length = (_LITTLE if encoding.little_endian else _BIG).unpack(data)
+        tag = group << 16 | element
+        if encoding.implicit or not is_vr(data[4:6]):
+            # Some writers leave out VRs inside sequences; items and delimiters never have one.
+            return Head(tag, "", length, start, start + 8)
+        vr, order = data[4:6].decode("ascii"), "little" if encoding.little_endian else "big"
+        if vr not in _LONG_VRS:
+            return Head(tag, vr, int.from_bytes(data[6:], order), start, start + 8)
+        data = self._stream.read(4)
+        if len(data) < 4:
+            raise not_dicom("it ends inside its header")
+        return Head(tag, vr, int.from_bytes(data, order), start, start + 12)
 
     def _check_end(self, head: Head, end: int) -> None:
         if head.length != UNDEFINED_LENGTH and head.end > end:

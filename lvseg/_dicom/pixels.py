@@ -1,18 +1,22 @@
 """From one frame's bytes to stored values, and through the modality LUT to the numbers of a slice."""
 
 import math
-from typing import BinaryIO
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.uid import ExplicitVRBigEndian
 
-from lvseg._dicom.compressed import empty, read_compressed, truncated, undecodable
+from lvseg._dicom.compressed import read_compressed
 from lvseg._dicom.dataset import DataSet
 from lvseg._dicom.file import NATIVE, Header
 from lvseg._dicom.image import PixelFormat
 from lvseg._dicom.parser import UNDEFINED_LENGTH
+from lvseg._dicom.refusals import empty, truncated, undecodable
 from lvseg.errors import DicomError
+
+_ROWS_AT_ONCE = 64
 
 
 def read_stored(
@@ -91,12 +95,22 @@ def apply_modality_lut(stored: NDArray[np.int32], elements: DataSet, *, signed: 
     """
     table = elements.item("ModalityLUTSequence")
     if table.values:
-        return _look_up(stored, table, signed=signed)
+        return _in_blocks(_look_up(table, signed=signed), stored)
     slope = _rescale(elements, "RescaleSlope", default=1.0)
     intercept = _rescale(elements, "RescaleIntercept", default=0.0)
     if slope == 0 or 2**16 * abs(slope) + abs(intercept) > float(np.finfo(np.float32).max):
         raise _invalid_modality_lut("RescaleSlope", "a slope that is not 0, and values that fit into float32")
-    return (stored * slope + intercept).astype(np.float32)
+    return _in_blocks(lambda block: block * slope + intercept, stored)
+
+
+def _in_blocks(
+    function: Callable[[NDArray[np.int32]], NDArray[Any]], stored: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """Apply a function of float64 to a few rows at a time: to a whole slice it would take twice the result's memory."""
+    values = np.empty(stored.shape, np.float32)
+    for first in range(0, len(stored), _ROWS_AT_ONCE):
+        values[first : first + _ROWS_AT_ONCE] = function(stored[first : first + _ROWS_AT_ONCE])
+    return values
 
 
 def _rescale(elements: DataSet, keyword: str, *, default: float) -> float:
@@ -106,8 +120,8 @@ def _rescale(elements: DataSet, keyword: str, *, default: float) -> float:
     return values[0] if values else default
 
 
-def _look_up(stored: NDArray[np.int32], table: DataSet, *, signed: bool) -> NDArray[np.float32]:
-    """Map values by an item of a *Modality LUT Sequence*; those outside take its first or last entry."""
+def _look_up(table: DataSet, *, signed: bool) -> Callable[[NDArray[np.int32]], NDArray[Any]]:
+    """Return the map of an item of a *Modality LUT Sequence*; values outside take its first or last entry."""
     descriptor, data = table.numbers("LUTDescriptor"), table.value("LUTData")
     if len(descriptor) != 3 or descriptor[2] not in (8, 16) or data is None:
         raise _invalid_modality_lut("LUTDescriptor", "three numbers, the third being 8 or 16, and LUTData")
@@ -120,7 +134,7 @@ def _look_up(stored: NDArray[np.int32], table: DataSet, *, signed: bool) -> NDAr
         entries = entries.astype("<u2").view(np.uint8)
     if len(entries) < count:
         raise _invalid_modality_lut("LUTData", f"{count} entries")
-    return entries[np.clip(stored - first, 0, count - 1)].astype(np.float32)
+    return lambda stored: entries[np.clip(stored - first, 0, count - 1)]
 
 
 def _invalid_modality_lut(field: str, expected: str) -> DicomError:

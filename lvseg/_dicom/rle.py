@@ -1,12 +1,16 @@
 """RLE Lossless (PS3.5, annex G): PackBits over the planes of bytes, the most significant first.
 
-Decoded here: the plug-in pylibjpeg-rle 2.2 panics on damaged data, which no ``except Exception`` catches.
+The runs are Pillow's work, which takes 0.3 s for the 16 million shortest that a plane can have, and Python 5 s. Not
+pylibjpeg-rle's: version 2.2 panics on damaged data, which no ``except Exception`` catches.
 """
 
 import struct
 from itertools import pairwise
 
 import numpy as np
+from PIL import Image
+
+_LONGEST_RUN, _RUN_BYTES = 128, 2
 
 
 def decode_rle(data: bytes, pixels: int, bytes_per_pixel: int) -> bytes:
@@ -21,23 +25,14 @@ def decode_rle(data: bytes, pixels: int, bytes_per_pixel: int) -> bytes:
     if count != bytes_per_pixel:
         raise ValueError(f"there are {count} segments, expected {bytes_per_pixel}")
     bounds = [*offsets[:count], len(data)]
-    planes = [_unpack(data[start:end], pixels) for start, end in pairwise(bounds)]
-    return np.stack([np.frombuffer(plane, np.uint8) for plane in reversed(planes)], axis=1).tobytes()
+    segments = [data[start:end] for start, end in pairwise(bounds)]
+    for segment in segments:  # before anything of the size that the header asks for is allocated
+        if len(segment) // _RUN_BYTES * _LONGEST_RUN < pixels:
+            raise ValueError(f"a segment of {len(segment)} bytes cannot hold {pixels}")
+    return np.stack([_unpack(segment, pixels) for segment in reversed(segments)], axis=1).tobytes()
 
 
-def _unpack(segment: bytes, size: int) -> bytes:
+def _unpack(segment: bytes, size: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     """Return the first ``size`` bytes of a PackBits segment; padding may follow them."""
-    plane = bytearray()
-    position = 0
-    while len(plane) < size:
-        if position >= len(segment):
-            raise ValueError(f"a segment holds {len(plane)} bytes, expected {size}")
-        control = segment[position]
-        position += 1
-        if control < 128:  # so many bytes, and one more, as they are
-            plane += segment[position : position + control + 1]
-            position += control + 1
-        elif control > 128:  # one byte, repeated
-            plane += segment[position : position + 1] * (257 - control)
-            position += 1
-    return bytes(plane[:size])
+    plane = Image.frombytes("L", (size, 1), segment, "packbits", "L")
+    return np.frombuffer(plane.tobytes(), np.uint8)

@@ -1,6 +1,7 @@
 """What is done to a slice before and after the engine: functions of their arguments, for any thread or process."""
 
 from dataclasses import dataclass
+from functools import partial
 from pickle import PickleBuffer
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -19,7 +20,11 @@ from lvseg_serve.answers import DEFAULT_OUTPUTS, MASK_OUTPUTS, ContourForm, Outp
 from lvseg_serve.reference import Given, Reference, read_reference
 
 MAX_WORKING_PIXELS = 1024 * 1024
-"""Largest working grid: a wrong pixel spacing of a few metres would else ask for all the memory there is."""
+"""Largest working grid: every pixel of it costs the network time and memory."""
+PIXEL_SPACINGS_MM = (0.2, 5.0)
+"""Finest and coarsest pixel spacing that is taken for one of cardiac MR (1 to 2 mm as a rule): beyond it the object is
+of another kind, or its spacing is wrong, and so would be every mm² of the answer. Here and not in ``read_slice``,
+which also reads what is neither cardiac nor to be segmented."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -93,18 +98,42 @@ class Finished(NamedTuple):
 
 
 def prepare(request: SliceRequest, working_spacing_mm: float) -> Prepared:
-    """Read a slice and bring it to the working grid.
+    """Read a slice and bring it to the working grid. What its header says is judged before a pixel is decoded.
 
     Raises:
-        DicomError: If the object cannot be read as a slice, or its working grid would be too large.
+        DicomError: If the object cannot be read as a slice, its pixel spacing is none of cardiac MR, or its working
+            grid would be too large.
         ContourError: If the contour is malformed or does not fit the slice.
     """
     watch = _Stopwatch()
-    slice_ = read_slice(request.dicom, frame=request.frame, pixel_spacing=request.pixel_spacing)
+    slice_ = read_slice(
+        request.dicom,
+        frame=request.frame,
+        pixel_spacing=request.pixel_spacing,
+        accept=partial(_check_grid, working_spacing_mm=working_spacing_mm),
+    )
     height, width = slice_.pixels.shape
     contour = None if request.contour is None else read_reference(request.contour, (height, width))
     decode_ms = watch.lap_ms()
-    rows, columns = working_shape(slice_.pixels.shape, slice_.pixel_spacing, working_spacing_mm)
+    pixels = to_working(slice_.pixels, slice_.pixel_spacing, working_spacing_mm)
+    grid = Grid((height, width), slice_.pixel_spacing, slice_.frame)
+    compared = None if contour is None else Compared(contour, slice_.pixels)
+    return Prepared(pixels, grid, compared, decode_ms, watch.lap_ms())
+
+
+def _check_grid(
+    shape: tuple[int, int], pixel_spacing: tuple[float, float], working_spacing_mm: float
+) -> None:
+    finest, coarsest = PIXEL_SPACINGS_MM
+    if not finest <= min(pixel_spacing) <= max(pixel_spacing) <= coarsest:
+        expected = f"{finest:g} to {coarsest:g} mm between rows and between columns"
+        raise DicomError(
+            f"PixelSpacing is none of cardiac MR; expected {expected}",
+            reason="INVALID_PIXEL_SPACING",
+            field="PixelSpacing",
+            expected=expected,
+        )
+    rows, columns = working_shape(shape, pixel_spacing, working_spacing_mm)
     if rows * columns > MAX_WORKING_PIXELS:
         raise DicomError(
             f"the slice would have {rows} x {columns} pixels at the model's {working_spacing_mm:g} mm, "
@@ -113,10 +142,6 @@ def prepare(request: SliceRequest, working_spacing_mm: float) -> Prepared:
             field="PixelSpacing",
             expected=f"at most {MAX_WORKING_PIXELS} pixels of {working_spacing_mm:g} mm",
         )
-    pixels = to_working(slice_.pixels, slice_.pixel_spacing, working_spacing_mm)
-    grid = Grid((height, width), slice_.pixel_spacing, slice_.frame)
-    compared = None if contour is None else Compared(contour, slice_.pixels)
-    return Prepared(pixels, grid, compared, decode_ms, watch.lap_ms())
 
 
 def finish(

@@ -301,16 +301,18 @@ def test_a_missing_decoder_says_what_to_install(
 
 
 def codestream(rows: int, columns: int, samples: int = 1, precision: int = 8) -> bytes:
-    """Return the markers of a JPEG codestream: start, a comment, start of frame, end."""
+    """Return the markers of a JPEG codestream: start, a comment, start of frame, a scan, end."""
     frame = struct.pack(">BHHB", precision, rows, columns, samples) + bytes(3 * samples)
-    return b"\xff\xd8\xff\xfe\0\4hi\xff\xff\xc1" + struct.pack(">H", 2 + len(frame)) + frame + b"\xff\xd9"
+    head = b"\xff\xd8\xff\xfe\0\4hi\xff\xff\xc1" + struct.pack(">H", 2 + len(frame)) + frame
+    return head + b"\xff\xda\0\x08\1\1\0\0\x3f\0" + bytes(9) + b"\xff\xd9"
 
 
 def codestream_2000(rows: int, columns: int, samples: int = 1, precision: int = 8) -> bytes:
-    """Return the markers of a JPEG 2000 codestream: start, image and tile size, end."""
+    """Return the markers of a JPEG 2000 codestream: start, image and tile size, a tile-part, end."""
     size = struct.pack(">H8IH", 0, columns, rows, 0, 0, columns, rows, 0, 0, samples)
     size += bytes([precision - 1, 1, 1]) * samples
-    return b"\xff\x4f\xff\x51" + struct.pack(">H", 2 + len(size)) + size + b"\xff\xd9"
+    head = b"\xff\x4f\xff\x51" + struct.pack(">H", 2 + len(size)) + size
+    return head + b"\xff\x90" + struct.pack(">HHIBB", 10, 0, 14, 0, 1) + b"\xff\x93\xff\xd9"
 
 
 @pytest.mark.parametrize(

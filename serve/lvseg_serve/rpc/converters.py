@@ -8,7 +8,7 @@ import numpy as np
 from google.protobuf import struct_pb2
 from numpy.typing import NDArray
 
-from lvseg.contour import Boundary
+from lvseg.contour import MAX_POINTS, Boundary, too_long
 from lvseg.errors import ContourError, InputError
 from lvseg.metrics import Agreement
 from lvseg.plausibility import Flag, Plausibility
@@ -43,7 +43,7 @@ def to_request(message: pb.SegmentRequest) -> SliceRequest:
 
     Raises:
         InputError: If an output is not one that this server knows.
-        ContourError: If a contour came without one of its forms.
+        ContourError: If a contour came without one of its forms, or with too many points.
     """
     spacing = message.pixel_spacing
     return SliceRequest(
@@ -55,13 +55,15 @@ def to_request(message: pb.SegmentRequest) -> SliceRequest:
             else None
         ),
         contour=_contour(message.contour) if message.HasField("contour") else None,
-        outputs=frozenset(_output(number) for number in message.outputs) or DEFAULT_OUTPUTS,
+        outputs=frozenset(map(_output, set(message.outputs))) or DEFAULT_OUTPUTS,
     )
 
 
 def _contour(message: pb.Contour) -> Given:
     match message.WhichOneof("form"):
         case "points":
+            if len(message.points.points) > MAX_POINTS:
+                raise too_long("contour")
             points = [(point.x, point.y) for point in message.points.points]
             return np.array(points, dtype=np.float64).reshape(-1, 2)
         case "sunnybrook_text":

@@ -11,13 +11,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from lvseg.errors import ServerError
-from lvseg_api.v1 import segmentation_pb2, segmentation_pb2_grpc
+from lvseg_api.v1 import segmentation_pb2
 from lvseg_serve.address import parse_address
 from lvseg_serve.answers import ServerInfo
 from lvseg_serve.observer import SILENT, Observer
 from lvseg_serve.rpc.calls import CallObservation
 from lvseg_serve.rpc.connections import ConnectionLimits
-from lvseg_serve.rpc.servicer import SegmentationServicer
+from lvseg_serve.rpc.servicer import SegmentationServicer, add_to_server
 from lvseg_serve.segmenter import Segmenter
 
 SERVICE = segmentation_pb2.DESCRIPTOR.services_by_name["SegmentationService"].full_name
@@ -81,9 +81,7 @@ async def running_server(
         )
         checks = health.aio.HealthServicer()  # type: ignore[attr-defined]
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-        segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(
-            SegmentationServicer(segmenter, info), server
-        )
+        add_to_server(SegmentationServicer(segmenter, info), server)
         services = (*_SERVICES, *(face(server, segmenter, info, checks) for face in faces))
         reflection.enable_server_reflection(services, server)
         observation.name_methods_of(services)

@@ -12,6 +12,7 @@ from lvseg_serve.rpc.calls import note_slice
 from lvseg_serve.rpc.converters import to_request, to_segment_response, to_server_info_response
 from lvseg_serve.rpc.status import errors_as_status
 from lvseg_serve.rpc.stream import SliceStream
+from lvseg_serve.rpc.wire import parse_request, parse_stream_request
 from lvseg_serve.segmenter import Segmenter
 
 
@@ -22,14 +23,14 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         self._segmenter = segmenter
         self._info = info
 
-    async def Segment(  # noqa: N802
+    async def Segment(  # type: ignore[override]  # noqa: N802
         self,
-        request: pb.SegmentRequest,
-        context: grpc.aio.ServicerContext[pb.SegmentRequest, pb.SegmentResponse],
+        request: bytes,
+        context: grpc.aio.ServicerContext[bytes, pb.SegmentResponse],
     ) -> pb.SegmentResponse:
-        """Segment one slice."""
+        """Segment one slice; the request comes as it was sent, to be judged before it is parsed."""
         async with errors_as_status(context):
-            wanted = to_request(request)
+            wanted = to_request(parse_request(request))
             answer = await self._segmenter.segment(wanted)
             note_slice(answer.timings)
             return await asyncio.to_thread(
@@ -41,12 +42,13 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
 
     async def SegmentStream(  # type: ignore[override]  # noqa: N802  it writes, where the stub expects a generator
         self,
-        request_iterator: AsyncIterator[pb.SegmentStreamRequest],
-        context: grpc.aio.ServicerContext[pb.SegmentStreamRequest, pb.SegmentStreamResponse],
+        request_iterator: AsyncIterator[bytes],
+        context: grpc.aio.ServicerContext[bytes, pb.SegmentStreamResponse],
     ) -> None:
-        """Segment the slices of a series as they arrive."""
+        """Segment the slices of a series as they arrive; a message that cannot be one ends the stream."""
         async with errors_as_status(context):
-            await SliceStream(self._segmenter, self._info.limits, context.write).run(request_iterator)
+            messages = (parse_stream_request(data) async for data in request_iterator)
+            await SliceStream(self._segmenter, self._info.limits, context.write).run(messages)
 
     async def GetServerInfo(  # noqa: N802
         self,
@@ -56,3 +58,22 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         """Say what runs here."""
         async with errors_as_status(context):
             return to_server_info_response(self._info)
+
+
+def add_to_server(servicer: SegmentationServicer, server: grpc.aio.Server) -> None:
+    """Register the service. Not by the generated function: what it parses is in memory before anyone has judged it."""
+    name = pb.DESCRIPTOR.services_by_name["SegmentationService"].full_name
+    handlers = {
+        "Segment": grpc.unary_unary_rpc_method_handler(
+            servicer.Segment, response_serializer=pb.SegmentResponse.SerializeToString
+        ),
+        "SegmentStream": grpc.stream_stream_rpc_method_handler(
+            servicer.SegmentStream, response_serializer=pb.SegmentStreamResponse.SerializeToString
+        ),
+        "GetServerInfo": grpc.unary_unary_rpc_method_handler(
+            servicer.GetServerInfo,
+            request_deserializer=pb.GetServerInfoRequest.FromString,
+            response_serializer=pb.GetServerInfoResponse.SerializeToString,
+        ),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))

@@ -1,0 +1,124 @@
+"""From the bytes of a request to its message, which may take many times as much memory as they do.
+
+A corner of no coordinates is two bytes on the wire and some forty as a message, and an output is one byte and four: a
+message of the largest size that is accepted would become several hundred MiB, in the thread that serves everyone.
+So the fields are counted first (https://protobuf.dev/programming-guides/encoding).
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from lvseg.contour import too_long
+from lvseg.dicom import LARGEST_SIDE
+from lvseg.errors import InputError
+from lvseg_api.v1 import segmentation_pb2 as pb
+
+_MOST_FIELDS = 64
+"""Of a message, outputs counted one by one where they are written so."""
+_MOST_BYTES_BESIDE_DICOM = LARGEST_SIDE**2 // 8 + 2**12
+"""The mask of the largest slice; the longest contour has a third of it as text."""
+
+_SLICE_FIELDS = pb.SegmentRequest.DESCRIPTOR.fields_by_name
+_DICOM, _CONTOUR = _SLICE_FIELDS["dicom"].number, _SLICE_FIELDS["contour"].number
+_STREAM_FIELDS = pb.SegmentStreamRequest.DESCRIPTOR.fields_by_name
+_SLICE, _DICOM_PART = _STREAM_FIELDS["slice"].number, _STREAM_FIELDS["dicom_part"].number
+_VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
+_FIXED = {_FIXED64: 8, _FIXED32: 4}
+_LONGEST_VARINT = 10
+
+_AnyMessage = TypeVar("_AnyMessage", bound=Message)
+
+
+class _Field(NamedTuple):
+    number: int
+    content: memoryview
+
+
+def parse_request(data: bytes) -> pb.SegmentRequest:
+    """Return the message that bytes hold.
+
+    Raises:
+        InputError: ``MALFORMED_MESSAGE``, if they hold none, or one of more than any request needs.
+        ContourError: ``TOO_MANY_POINTS``, if its contour is what is too much.
+    """
+    _check_request(memoryview(data))
+    return _parse(pb.SegmentRequest, data)
+
+
+def parse_stream_request(data: bytes) -> pb.SegmentStreamRequest:
+    """Return the message of a stream that bytes hold.
+
+    Raises:
+        InputError: As :func:`parse_request`.
+        ContourError: As :func:`parse_request`.
+    """
+    beside = 0
+    for field in _fields(memoryview(data)):
+        if field.number == _SLICE:
+            _check_request(field.content)
+        elif field.number != _DICOM_PART:
+            beside += len(field.content)
+    if beside > _MOST_BYTES_BESIDE_DICOM:
+        raise _malformed("a field of it is too long")
+    return _parse(pb.SegmentStreamRequest, data)
+
+
+def _parse(kind: type[_AnyMessage], data: bytes) -> _AnyMessage:
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise _malformed("it cannot be parsed") from error
+
+
+def _check_request(data: memoryview) -> None:
+    beside = 0
+    for field in _fields(data):
+        if field.number != _DICOM:
+            beside += len(field.content)
+        if beside > _MOST_BYTES_BESIDE_DICOM:
+            raise too_long("contour") if field.number == _CONTOUR else _malformed("a field of it is too long")
+
+
+def _fields(data: memoryview) -> Iterator[_Field]:
+    """Walk the fields of a message itself, not those of the messages in it."""
+    position = 0
+    for _ in range(_MOST_FIELDS):
+        if position == len(data):
+            return
+        key, start = _varint(data, position)
+        kind = key & 7
+        if kind == _VARINT:
+            _, position = _varint(data, start)
+        elif kind == _LENGTH_DELIMITED:
+            length, start = _varint(data, start)
+            position = start + length
+        elif kind in _FIXED:
+            position = start + _FIXED[kind]
+        else:
+            raise _malformed("it has a group")
+        if position > len(data):
+            raise _malformed("it is cut off")
+        yield _Field(key >> 3, data[start:position])
+    if position < len(data):
+        raise _malformed(f"it has more than {_MOST_FIELDS} fields")
+
+
+def _varint(data: memoryview, position: int) -> tuple[int, int]:
+    """Return the number at a position, and where it ends."""
+    number = 0
+    for index, byte in enumerate(data[position : position + _LONGEST_VARINT]):
+        number |= (byte & 127) << 7 * index
+        if byte < 128:
+            return number, position + index + 1
+    raise _malformed("it is cut off")
+
+
+def _malformed(found: str) -> InputError:
+    expected = "one of lvseg_api.v1"
+    return InputError(
+        f"the message is malformed: {found}; expected {expected}",
+        reason="MALFORMED_MESSAGE",
+        expected=expected,
+    )
