@@ -8,7 +8,7 @@ what is not wanted is passed over, and text is not read at all.
 
 import struct
 from collections.abc import Callable, Collection
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 from pydicom.datadict import dictionary_VR
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
@@ -179,7 +179,8 @@ class Parser:
         if encoding.implicit or not is_vr(data[4:6]):
             # Some writers leave out VRs inside sequences; items and delimiters never have one.
             return Head(tag, "", length, start, start + 8)
-        vr, order = data[4:6].decode("ascii"), "little" if encoding.little_endian else "big"
+        vr = data[4:6].decode("ascii")
+        order: Literal["little", "big"] = "little" if encoding.little_endian else "big"
         if vr not in _LONG_VRS:
             return Head(tag, vr, int.from_bytes(data[6:], order), start, start + 8)
         data = self._stream.read(4)
