@@ -10,8 +10,12 @@ CONTOURS ?=
 VALIDATE ?=
 DEMO ?= demo
 
+# What to fuzz, and for how long.
+TARGET ?= dicom
+SECONDS ?= 900
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak lint types protos check clean
+.PHONY: help install demo test fuzz soak lint types protos check clean
 
 help:  ## Show what there is to make.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +35,10 @@ demo: install  ## Train, export, serve and measure on phantoms, or on IMAGES and
 # A process for each core, up to 4, with one thread each: two threads on a core that another wants are slower than one.
 test: install  ## Run the tests.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+fuzz: install  ## Look for input that breaks a promise: make fuzz [TARGET=dicom|contour|request] [SECONDS=900]
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	PYTHONPATH=. $(BIN)/python fuzz/run.py $(TARGET) -max_total_time=$(SECONDS)
 
 soak: install  ## Run the tests that go on for minutes; LVSEG_SOAK_S=SECONDS each.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak --log-cli-level=INFO
