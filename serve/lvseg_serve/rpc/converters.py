@@ -1,7 +1,9 @@
 """Between the server's own classes and protobuf messages."""
 
+import asyncio
 import math
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,9 @@ _FLAGS = {
     Flag.OTHER_FRAME: pb.CONTOUR_FLAG_OTHER_FRAME,
     Flag.OTHER_PLACE: pb.CONTOUR_FLAG_OTHER_PLACE,
 }
+
+
+_SMALL_PIXELS = 512 * 512
 
 
 def to_request(message: pb.SegmentRequest) -> SliceRequest:
@@ -90,6 +95,18 @@ def _output(number: int) -> Output:
             expected=", ".join(f"OUTPUT_{known.name}" for known in _OUTPUTS.values()),
         )
     return output
+
+
+async def segment_response(
+    answer: Segmentation, outputs: Collection[Output], *, max_message_bytes: int
+) -> pb.SegmentResponse:
+    """Return what :func:`to_segment_response` does, without holding up the event loop for long.
+
+    An ordinary slice takes a tenth of a millisecond, as much as changing threads.
+    """
+    convert = partial(to_segment_response, answer, outputs, max_message_bytes=max_message_bytes)
+    small = answer.rows * answer.columns <= _SMALL_PIXELS
+    return convert() if small else await asyncio.to_thread(convert)
 
 
 def to_segment_response(
@@ -181,7 +198,11 @@ def _finite(value: Any) -> Any:
 
 
 def _polygon(points: NDArray[np.float64]) -> pb.Polygon:
-    return pb.Polygon(points=[pb.Point(x=x, y=y) for x, y in points.tolist()])
+    polygon = pb.Polygon()
+    add = polygon.points.add  # half the time of making each point first
+    for x, y in points.tolist():
+        add(x=x, y=y)
+    return polygon
 
 
 def _boundary(boundary: Boundary) -> pb.Boundary:

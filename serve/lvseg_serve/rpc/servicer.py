@@ -1,6 +1,5 @@
 """The service's methods: convert, call, convert back."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import grpc
@@ -9,7 +8,7 @@ from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1 import segmentation_pb2_grpc
 from lvseg_serve.answers import ServerInfo
 from lvseg_serve.rpc.calls import note_slice
-from lvseg_serve.rpc.converters import to_request, to_segment_response, to_server_info_response
+from lvseg_serve.rpc.converters import segment_response, to_request, to_server_info_response
 from lvseg_serve.rpc.status import errors_as_status
 from lvseg_serve.rpc.stream import SliceStream
 from lvseg_serve.rpc.wire import parse_request, parse_stream_request
@@ -33,11 +32,8 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
             wanted = to_request(parse_request(request))
             answer = await self._segmenter.segment(wanted)
             note_slice(answer.timings)
-            return await asyncio.to_thread(
-                to_segment_response,
-                answer,
-                wanted.outputs,
-                max_message_bytes=self._info.limits.max_message_bytes,
+            return await segment_response(
+                answer, wanted.outputs, max_message_bytes=self._info.limits.max_message_bytes
             )
 
     async def SegmentStream(  # type: ignore[override]  # noqa: N802  it writes, where the stub expects a generator

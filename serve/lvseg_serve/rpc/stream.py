@@ -10,7 +10,7 @@ from lvseg.errors import InputError, OverloadError
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_serve.answers import Limits, Segmentation
 from lvseg_serve.rpc.calls import note_slice
-from lvseg_serve.rpc.converters import to_request, to_segment_response, to_series_summary
+from lvseg_serve.rpc.converters import segment_response, to_request, to_series_summary
 from lvseg_serve.rpc.status import to_status
 from lvseg_serve.rpc.uploads import Refused, Uploads, Whole
 from lvseg_serve.segmenter import Segmenter
@@ -120,8 +120,7 @@ class SliceStream:
             whole.request.ClearField("dicom")  # held once
             answer = await self._segment(request)
             note_slice(answer.timings)
-            message = await asyncio.to_thread(
-                to_segment_response,
+            message = await segment_response(
                 answer,
                 request.outputs,
                 max_message_bytes=self._limits.max_message_bytes - _ENVELOPE_BYTES,

@@ -3,12 +3,16 @@
 import mmap
 import os
 import pickle
+import struct
 from multiprocessing.connection import Connection
 from typing import Any
 
 _KEPT_BYTES = 8 * 2**20
 """Of the shared memory, what stays allocated between two objects; a rare large file gives the rest back."""
 _PAGE = mmap.PAGESIZE
+
+
+_COUNT, _PLACE = struct.Struct("<I"), struct.Struct("<QQ")
 
 
 class Exchange:
@@ -57,7 +61,7 @@ class Exchange:
                 self._view[start:end] = raw
             places.append((start, end))
         self._used = end
-        self._connection.send((pickled, places))
+        self._connection.send_bytes(_packed(places) + pickled)
 
     def receive(self, *, copy: bool) -> Any:
         """Wait for an object and return it.
@@ -70,7 +74,7 @@ class Exchange:
             EOFError: If the other process is gone.
             OSError: If it went while it sent.
         """
-        pickled, places = self._connection.recv()
+        pickled, places = _unpacked(self._connection.recv_bytes())
         self._used = max((end for _, end in places), default=0)
         views = (self._view[start:end] for start, end in places)
         buffers = [bytearray(view) for view in views] if copy else [view.toreadonly() for view in views]
@@ -87,3 +91,14 @@ class Exchange:
         self._connection.close()
         self._view.release()
         self._shared.close()
+
+
+def _packed(places: list[tuple[int, int]]) -> bytes:
+    return _COUNT.pack(len(places)) + b"".join(_PLACE.pack(*place) for place in places)
+
+
+def _unpacked(message: bytes) -> tuple[memoryview, list[tuple[int, int]]]:
+    (count,) = _COUNT.unpack_from(message)
+    end = _COUNT.size + count * _PLACE.size
+    view = memoryview(message)
+    return view[end:], [(start, stop) for start, stop in _PLACE.iter_unpack(view[_COUNT.size : end])]
