@@ -156,6 +156,17 @@ def test_a_port_in_use_is_one_line_and_exit_code_1(serving_process: Serving, thr
     )
 
 
+def test_a_folder_for_temporary_files_with_too_long_a_path_is_one_line_and_exit_code_1(
+    threshold_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    code, error = _fail(threshold_bundle, "--engine", "onnxruntime", "--listen", "127.0.0.1:0")
+    assert code == 1
+    assert re.fullmatch(r"error: worker processes cannot be started .*; .* set TMPDIR\n", error)
+
+
 def test_a_bundle_with_a_changed_byte_is_one_line_and_exit_code_2(threshold_bundle: Path) -> None:
     model = threshold_bundle / "model.onnx"
     model.write_bytes(model.read_bytes().replace(b"threshold", b"thresholc"))

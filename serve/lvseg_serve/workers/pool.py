@@ -7,10 +7,11 @@ import signal
 from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.reduction import DupFd
+from tempfile import gettempdir
 from types import TracebackType
 from typing import Any, Self, TypeVar, TypeVarTuple
 
-from lvseg.errors import InputError, LvsegError, WorkerLostError
+from lvseg.errors import InputError, LvsegError, ServerError, WorkerLostError
 from lvseg_serve.workers.exchange import Exchange
 from lvseg_serve.workers.limits import DEFAULT_LIMITS, WorkerLimits
 from lvseg_serve.workers.worker import Failed, work
@@ -76,8 +77,13 @@ class WorkerProcesses:
     async def __aenter__(self) -> Self:
         try:
             await asyncio.gather(*(self._add() for _ in range(self._count)))
-        except BaseException:
+        except BaseException as error:
             await self.close()
+            if isinstance(error, OSError):
+                raise ServerError(
+                    f"worker processes cannot be started ({error}); {gettempdir()}, for temporary files, has "
+                    "to be one that can be written to, with a path of at most 70 bytes: set TMPDIR"
+                ) from error
             raise
         return self
 
