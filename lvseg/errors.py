@@ -13,6 +13,7 @@ LvsegError
 |   +-- UnknownModelError
 +-- OperationError      it failed at run time: a port, a server, an engine (exit code 1)
     +-- EngineError
+    |   +-- EngineLostError
     +-- OverloadError
     +-- ServerError
         +-- SecurityError
@@ -124,6 +125,10 @@ class OperationError(LvsegError):
 
 class EngineError(OperationError):
     """An engine could not be loaded or failed while running."""
+
+
+class EngineLostError(EngineError):
+    """An engine that no call of this process will get an answer from any more: only a new process helps."""
 
 
 class OverloadError(OperationError):

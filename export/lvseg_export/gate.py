@@ -1,6 +1,7 @@
-"""What an engine has to pass before it may answer anybody: at export in full, at every loading in short."""
+"""What an engine has to pass: at export in full, at every loading in short, and one slice of it while it serves."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,56 @@ def check_phantoms(engine: Engine, pixels: Slices, expected: Prediction, working
         EngineError: If it differs by more than its precision allows.
     """
     return _required(engine, "phantoms", [Pair(engine.run(pixels), expected)], working_spacing_mm)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Canary:
+    """A phantom that an engine answers rightly as long as nothing is wrong with it."""
+
+    engine: Engine
+    pixels: Slices
+    """Shape (1, 1, H, W)."""
+    expected: Prediction
+    """What the trained model says of it."""
+    working_spacing_mm: float
+
+    def check(self, found: Prediction) -> None:
+        """Hold an answer to the phantom to the trained model's.
+
+        Raises:
+            EngineError: If it differs by more than the engine's precision allows.
+        """
+        _required(self.engine, "the canary", [Pair(found, self.expected)], self.working_spacing_mm)
+
+
+def choose_canary(engine: Engine, bundle: Bundle) -> Canary:
+    """Return the phantom of a bundle's reference on which an engine that passed the gate is closest to the model.
+
+    One with a ventricle where there is one: an engine that finds nothing anywhere would pass on the others. The gate's
+    limits are of the mean over all phantoms, and some phantom is no worse than the mean.
+    """
+    pixels, expected = bundle.reference
+    spacing = bundle.manifest.input.working_spacing_mm
+
+    def closeness(at: int) -> tuple[bool, bool, float, int]:
+        pair = Pair(engine.run(pixels[at : at + 1]), _one(expected, at))
+        parity = compare_predictions([pair], working_spacing_mm=spacing)
+        try:
+            require_parity(parity, engine, "the canary")
+            passes = True
+        except EngineError:
+            passes = False
+        return passes, bool(pair.expected.mask.any()), parity.dice, -parity.differing_pixels
+
+    best = max(range(len(pixels)), key=closeness)
+    return Canary(
+        engine=engine,
+        pixels=pixels[best : best + 1].copy(),
+        expected=Prediction(
+            expected.mask[best : best + 1].copy(), expected.probability[best : best + 1].copy()
+        ),
+        working_spacing_mm=spacing,
+    )
 
 
 def check_batches(engine: Engine, pixels: Slices, working_spacing_mm: float) -> Parity:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lvseg.errors import EngineError
+from lvseg.errors import EngineError, EngineLostError
 from lvseg_export.engines.base import Engine, Prediction
 
 _MEMORY = 0.8
@@ -47,6 +47,7 @@ BatchObserver = Callable[[int, float], None]
 @dataclass(eq=False)
 class _Job:
     pixels: NDArray[np.float32]  # (n, 1, H, W)
+    urgent: bool = False
     answer: asyncio.Future[Inferred] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -66,6 +67,7 @@ class Batcher:
         engine: What is run.
         settings: How far slices are put together.
         observe: Told of each call.
+        on_lost: Called when the engine is lost, in the event loop's thread.
     """
 
     def __init__(
@@ -73,8 +75,10 @@ class Batcher:
         engine: Engine,
         settings: BatchSettings = DEFAULT_BATCHES,
         observe: BatchObserver | None = None,
+        on_lost: Callable[[], object] | None = None,
     ) -> None:
         self._engine = engine
+        self._on_lost = on_lost
         self._settings = settings
         self._observe = observe
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lvseg-engine")
@@ -94,14 +98,21 @@ class Batcher:
         """How long a slice takes, as far as is known; 0 before the first."""
         return self._slice_seconds
 
-    async def run(self, pixels: NDArray[np.float32]) -> Inferred:
+    async def run(self, pixels: NDArray[np.float32], *, urgent: bool = False) -> Inferred:
         """Run slices (N, 1, H, W) that belong together.
+
+        Args:
+            pixels: The slices.
+            urgent: Whether they go before all that wait, and alone.
 
         Raises:
             EngineError: If the engine fails.
         """
-        job = _Job(pixels)
-        self._waiting.append(job)
+        job = _Job(pixels, urgent)
+        if urgent:
+            self._waiting.appendleft(job)
+        else:
+            self._waiting.append(job)
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
         return await job.answer
@@ -119,6 +130,8 @@ class Batcher:
                 try:
                     inferred = await loop.run_in_executor(self._thread, self._infer, jobs)
                 except Exception as error:  # noqa: BLE001  it is the callers', each of whom gets it
+                    if isinstance(error, EngineLostError) and self._on_lost is not None:
+                        self._on_lost()
                     for job in jobs:
                         if not job.answer.done():
                             job.answer.set_exception(error)
@@ -134,7 +147,7 @@ class Batcher:
         if not waiting:
             return []
         first = waiting[0]
-        shape, room = first.pixels.shape[1:], self._room(first.pixels)
+        shape, room = first.pixels.shape[1:], 0 if first.urgent else self._room(first.pixels)
         taken: list[_Job] = []
         for job in waiting:
             if job is first or (job.pixels.shape[1:] == shape and len(job.pixels) <= room):

@@ -66,7 +66,8 @@ class Segmenter:
         self._observe = observe
         self._pending = 0
         self._pending_bytes = 0
-        self._served = _Served(Batcher(engine, batches, observe), model, working_spacing_mm)
+        self._lost = asyncio.Event()
+        self._served = self._serve(engine, model, working_spacing_mm)
 
     @property
     def pending(self) -> int:
@@ -82,6 +83,11 @@ class Segmenter:
     def pending_bytes(self) -> int:
         """Size of the files of the slices under way."""
         return self._pending_bytes
+
+    @property
+    def workers(self) -> int:
+        """How many slices can be read at a time at this moment: workers that are alive."""
+        return self._runner.alive
 
     async def segment(self, request: SliceRequest) -> Segmentation:
         """Segment one slice.
@@ -138,21 +144,35 @@ class Segmenter:
         with self._place(pixels.nbytes), self._served.in_use() as served:
             return (await served.batcher.run(pixels)).prediction
 
+    async def probe(self, pixels: NDArray[np.float32]) -> Prediction:
+        """Run the engine on slices (N, 1, H, W) before all that wait, apart from them and without one of their places.
+
+        Raises:
+            EngineError: If it fails.
+        """
+        with self._served.in_use() as served:
+            return (await served.batcher.run(pixels, urgent=True)).prediction
+
+    async def lost(self) -> None:
+        """Wait until an engine is lost; for ever, mostly. Whoever's slices it had has the error."""
+        await self._lost.wait()
+
     async def swap(self, engine: Engine, *, model: ModelIdentity, working_spacing_mm: float) -> None:
         """Let another engine answer from now on.
 
         Slices that are under way are finished by the engine that they began with; returns once it has no more.
         """
-        former, self._served = (
-            self._served,
-            _Served(Batcher(engine, self._batches, self._observe), model, working_spacing_mm),
-        )
+        former, self._served = self._served, self._serve(engine, model, working_spacing_mm)
         await former.close()
 
     async def close(self) -> None:
         """Finish the work that has begun and end the threads."""
         await self._served.close()
         await self._runner.close()
+
+    def _serve(self, engine: Engine, model: ModelIdentity, working_spacing_mm: float) -> "_Served":
+        batcher = Batcher(engine, self._batches, self._observe, on_lost=self._lost.set)
+        return _Served(batcher, model, working_spacing_mm)
 
     @contextmanager
     def _place(self, file_bytes: int) -> Iterator[None]:

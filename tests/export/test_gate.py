@@ -1,11 +1,14 @@
 """Engines that are wrong in one way each, and the check that finds it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from lvseg.errors import EngineError
+from lvseg_export.bundle import Bundle, InputContract, Manifest, ModelInfo
 from lvseg_export.engines.base import Prediction
-from lvseg_export.gate import check_batches, check_finite, check_phantoms, check_shapes
+from lvseg_export.gate import check_batches, check_finite, check_phantoms, check_shapes, choose_canary
 
 
 class Threshold:
@@ -99,3 +102,54 @@ def test_the_slice_that_differs_is_named(pixels):
 def test_an_image_without_content_has_to_give_numbers(engine, image):
     with pytest.raises(EngineError, match=f"no finite numbers for {image}"):
         check_finite(engine)
+
+
+@pytest.fixture
+def bundle(pixels, tmp_path: Path) -> Bundle:
+    """One whose phantoms are the slices; the trained model finds nothing in the first."""
+    pixels[0] /= 2
+    expected = Threshold().run(pixels)
+    np.savez(tmp_path / "reference.npz", pixels=pixels, **expected._asdict())
+    manifest = Manifest(
+        model=ModelInfo(name="threshold", version="1", architecture="threshold", options={}),
+        input=InputContract(channels=1, working_spacing_mm=1.0),
+        labels=("background", "left ventricle"),
+        training={},
+        engines=(),
+    )
+    return Bundle(folder=tmp_path, manifest=manifest)
+
+
+class WrongOnBrightSlices(Threshold):
+    """Int8, whose masks may lose a hundredth of Dice over all slices; it loses more on all but the darkest."""
+
+    precision = "int8"
+
+    def run(self, pixels):
+        answer = super().run(pixels)
+        for one, mask in zip(pixels, answer.mask, strict=True):
+            if one.sum() > self.bright:
+                mask[:20] = 0
+        return answer
+
+
+def test_the_canary_is_a_phantom_with_a_ventricle_that_the_engine_answers_rightly(bundle):
+    canary = choose_canary(Threshold(), bundle)
+    assert canary.expected.mask.any()
+    canary.check(Threshold().run(canary.pixels))
+
+
+def test_a_phantom_on_which_the_engine_loses_more_than_a_slice_may_is_no_canary(bundle):
+    engine = WrongOnBrightSlices()
+    engine.bright = np.sort(bundle.reference.pixels.sum((1, 2, 3)))[-3]  # all but one with a ventricle
+    canary = choose_canary(engine, bundle)
+    assert canary.expected.mask.any()
+    canary.check(engine.run(canary.pixels))
+
+
+def test_a_wrong_answer_to_the_canary_names_engine_and_precision(bundle):
+    canary = choose_canary(Threshold(), bundle)
+    found = Threshold().run(canary.pixels)
+    found.mask[:] = 0
+    with pytest.raises(EngineError, match=r"threshold \(fp32\) differs from the trained model on the canary"):
+        canary.check(found)

@@ -54,6 +54,7 @@ class Engine(Protocol):
 
         Raises:
             EngineError: If the shape or type is another one, or the runtime fails.
+            EngineLostError: If it fails in a way after which it will never answer again.
         """
         ...
 

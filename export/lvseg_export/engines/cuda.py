@@ -10,6 +10,7 @@ from cuda.bindings import runtime as cudart
 from numpy.typing import NDArray
 
 from lvseg.errors import EngineError
+from lvseg_export.engines.lost import gpu_error
 
 _Arguments = ParamSpec("_Arguments")
 
@@ -21,10 +22,11 @@ def checked(
 
     Raises:
         EngineError: If the status is another than success; the message names both.
+        EngineLostError: If it is one after which no call succeeds.
     """
     status, *values = function(*arguments, **named)
     if status != cudart.cudaError_t.cudaSuccess:
-        raise EngineError(f"{getattr(function, '__name__', function)} gives {status.name}")
+        raise gpu_error(f"{getattr(function, '__name__', function)} gives {status.name}")
     return values[0] if values else None
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lvseg.errors import EngineError
 from lvseg_export.engines.base import Prediction, check_batch
 from lvseg_export.engines.gpu import compute_capability
+from lvseg_export.engines.lost import gpu_error
 from lvseg_export.engines.onnxruntime import (
     MASK,
     ORT_ERRORS,
@@ -111,7 +112,7 @@ class OnnxRuntimeCudaEngine:
             # Copies: the next run writes into the same tensors.
             prediction = Prediction(bound.mask.numpy().copy(), bound.probability.numpy().copy())
         except _ERRORS as error:
-            raise EngineError(f"ONNX Runtime failed on a batch of shape {pixels.shape}: {error}") from error
+            raise gpu_error(f"ONNX Runtime failed on a batch of shape {pixels.shape}: {error}") from error
         self._bound[pixels.shape] = bound
         if len(self._bound) > _SHAPES_KEPT:
             self._bound.popitem(last=False)

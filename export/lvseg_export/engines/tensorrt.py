@@ -14,6 +14,7 @@ from lvseg_export.bundle import sha256_of
 from lvseg_export.engines.base import Prediction, check_batch
 from lvseg_export.engines.cuda import Buffer, DeviceMemory, Graph, Stream
 from lvseg_export.engines.gpu import compute_capability
+from lvseg_export.engines.lost import gpu_error
 from lvseg_export.engines.plans import PlanKey, PlanOptions, Shape, cached, default_folder
 from lvseg_export.engines.tensorrt_build import Log, build_plan
 
@@ -129,7 +130,7 @@ class TensorRtEngine:
     def _context(self, shape: Shape) -> trt.IExecutionContext:
         context = self._engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         if context is None:
-            raise EngineError(f"TensorRT has no context for shape {shape}: {self._log.reason()}")
+            raise gpu_error(f"TensorRT has no context for shape {shape}: {self._log.reason()}")
         context.set_device_memory(self._scratch.address, self._scratch_size)
         addresses = {"pixels": self._pixels, "mask": self._mask, "probability": self._probability}
         done = [context.set_input_shape("pixels", shape)]
@@ -153,7 +154,7 @@ class TensorRtEngine:
         size = int(np.prod(shape))
         self._pixels.upload(4 * size, self._stream)
         if not context.execute_async_v3(int(self._stream.handle)):
-            raise EngineError(f"TensorRT failed on a batch of shape {shape}: {self._log.reason()}")
+            raise gpu_error(f"TensorRT failed on a batch of shape {shape}: {self._log.reason()}")
         self._mask.download(size, self._stream)
         self._probability.download(4 * size, self._stream)
 

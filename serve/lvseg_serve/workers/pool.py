@@ -54,6 +54,11 @@ class WorkerProcesses:
         return [worker.pid for worker in self._workers]
 
     @property
+    def alive(self) -> int:
+        """How many workers there are."""
+        return len(self._workers)
+
+    @property
     def missing(self) -> int:
         """How many workers there are too few of."""
         return self._count - len(self._workers)

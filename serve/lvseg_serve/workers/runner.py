@@ -10,6 +10,11 @@ _Result = TypeVar("_Result")
 class Runner(Protocol):
     """Runs functions somewhere else than in the event loop."""
 
+    @property
+    def alive(self) -> int:
+        """How many calls it can run at a time at this moment."""
+        ...
+
     async def run(self, function: Callable[[*_Arguments], _Result], *arguments: *_Arguments) -> _Result:
         """Call a function and return what it returns, or raise what it raises."""
         ...

@@ -14,7 +14,13 @@ class WorkerThreads:
     """A :class:`~lvseg_serve.workers.runner.Runner` without processes, and so without their limits."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="lvseg-worker")
+        self._count = len(os.sched_getaffinity(0))
+        self._threads = ThreadPoolExecutor(self._count, thread_name_prefix="lvseg-worker")
+
+    @property
+    def alive(self) -> int:
+        """How many threads there may be."""
+        return self._count
 
     async def run(self, function: Callable[[*_Arguments], _Result], *arguments: *_Arguments) -> _Result:
         """Call a function in the next thread that is free; a caller that gives up before leaves the queue."""
