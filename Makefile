@@ -54,7 +54,8 @@ types: install  ## Check types.
 protos: install  ## Generate the Python code of the gRPC interface.
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I protos \
 		-I "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-		--python_out=protos --grpc_python_out=protos --mypy_out=protos --mypy_grpc_out=protos lvseg_api/v1/segmentation.proto
+		--python_out=protos --grpc_python_out=protos --mypy_out=protos --mypy_grpc_out=protos \
+		lvseg_api/v1/admin.proto lvseg_api/v1/segmentation.proto
 
 check: lint types test  ## All that has to pass before a change lands.
 

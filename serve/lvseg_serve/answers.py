@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,3 +152,34 @@ class ServerInfo:
     limits: Limits
     versions: Mapping[str, str]
     """Versions of the packages that matter to the result, by name."""
+
+
+class Swapped(NamedTuple):
+    """Which model answers, and which did before."""
+
+    model: ModelIdentity
+    former_model: ModelIdentity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How a server is."""
+
+    model: ModelIdentity
+    bundle: str
+    """The folder that it was loaded from."""
+    former_model: ModelIdentity | None
+    """What rolling back would let answer; ``None``: there is none."""
+    uptime_s: float
+    pending: int
+    """Slices that are taken and not answered yet."""
+    queued: int
+    """Slices of them that wait for the engine."""
+    workers: int
+    """Processes that read slices and are alive."""
+    serving: bool
+    why_not_serving: str
+    """Empty when it is serving."""
+    canaries_passed: int
+    """Since the server started."""
+    canaries_failed_in_a_row: int

@@ -173,7 +173,7 @@ class Batcher:
             if found.shape != expected:
                 raise EngineError(f"the engine answered with shape {found.shape}, expected {expected}")
         self._learn(pixels, seconds)
-        if self._observe is not None:
+        if self._observe is not None and not jobs[0].urgent:  # what is urgent is no caller's
             self._observe(len(pixels), seconds)
         return Inferred(prediction, seconds)
 

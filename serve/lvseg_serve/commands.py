@@ -17,6 +17,11 @@ def segment() -> None:
     run_command("lvseg_serve.client.cli")
 
 
+def admin() -> None:
+    """Run lvseg-admin."""
+    run_command("lvseg_serve.client.admin_cli")
+
+
 def bench() -> None:
     """Run lvseg-bench."""
     _hush_grpc()

@@ -9,5 +9,9 @@ MAX_PENDING_MIB = 256
 """Size of the files of these slices, in MiB."""
 MAX_STREAM_PENDING = 16
 """Slices of one stream under way: enough for the engine never to wait for the next."""
+GRACE_S = 10.0
+"""How long requests that were accepted may still take when the server is told to stop."""
 TIMEOUT_S = 30.0
 """How long a client waits for one answer."""
+SWAP_S = 600.0
+"""How long an operator waits for another model: TensorRT may have to build an engine first."""

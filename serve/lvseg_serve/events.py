@@ -8,7 +8,7 @@ import logging
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from lvseg_serve.answers import ServerInfo
+from lvseg_serve.answers import ModelIdentity, ServerInfo
 from lvseg_serve.observer import Call, Peer
 
 _PROBES = ("ServerLive", "ServerReady", "ModelReady")
@@ -44,6 +44,8 @@ class Ready(Event):
     """Where it listens."""
     metrics: str | None
     """Where its metrics are; ``None``: nowhere."""
+    admin: str | None
+    """Where its admin service is; ``None``: nowhere."""
     model: str
     version: str
     engine: str
@@ -52,12 +54,13 @@ class Ready(Event):
     threads: int
 
     @classmethod
-    def of(cls, info: ServerInfo, address: str, metrics: str | None) -> "Ready":
+    def of(cls, info: ServerInfo, address: str, metrics: str | None, admin: str | None = None) -> "Ready":
         """Return the event of a server."""
         model = info.model
         return cls(
             address=address,
             metrics=metrics,
+            admin=admin,
             model=model.name,
             version=model.version,
             engine=model.engine,
@@ -83,6 +86,75 @@ class Stopped(Event):
     name = "stopped"
     drain_s: float
     """What it took."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health(Event):
+    """Whether the server can answer has changed; that it can for the first time is :class:`Ready`."""
+
+    name = "health"
+    status: str
+    """``"SERVING"`` or ``"NOT_SERVING"``, as the health service says."""
+    why: str | None
+    """Of NOT_SERVING, in one line."""
+
+    @property
+    def level(self) -> int:
+        """Somebody has to look, unless it is well again."""
+        return logging.INFO if self.why is None else logging.ERROR
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swapped(Event):
+    """Another model answers, and each slice that comes in from now on."""
+
+    name = "swapped"
+    model: str
+    version: str
+    sha256: str
+    engine: str
+    precision: str
+    former_model: str
+    former_version: str
+
+    @classmethod
+    def of(cls, model: ModelIdentity, former: ModelIdentity) -> "Swapped":
+        """Return the event of a model that answers after another."""
+        return cls(
+            model=model.name,
+            version=model.version,
+            sha256=model.sha256,
+            engine=model.engine,
+            precision=model.precision,
+            former_model=former.name,
+            former_version=former.version,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwapFailed(Event):
+    """Another model was to answer, and did not load or did not pass: the one that answered does so still."""
+
+    name = "swap_failed"
+    error: str
+
+    @property
+    def level(self) -> int:
+        """Somebody wanted it."""
+        return logging.ERROR
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineLost(Event):
+    """The engine will not answer again: the process ends, for a new one to take its place."""
+
+    name = "engine_lost"
+    error: str
+
+    @property
+    def level(self) -> int:
+        """It is the end."""
+        return logging.CRITICAL
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 from lvseg.errors import ServerError
 from lvseg_serve.address import parse_address
 from lvseg_serve.answers import ServerInfo, StageTimings
-from lvseg_serve.observer import INTERNAL, OVERLOAD, WORKER_LOST, Call, Observer
+from lvseg_serve.observer import ENGINE_LOST, INTERNAL, OVERLOAD, WORKER_LOST, Call, Observer
 
 _STAGES = ("decode", "resample", "inference", "postprocess", "compare")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -44,9 +44,8 @@ class Metrics(Observer):
     def __init__(self, info: ServerInfo) -> None:
         self.registry = registry = _Registry()
         self._ready = Gauge("lvseg_ready", "1 while the server takes calls.", registry=registry)
-        Info("lvseg_model", "What the server runs.", registry=registry).info(
-            {**asdict(info.model), "architecture": info.architecture, "lvseg": info.versions.get("lvseg", "")}
-        )
+        self._model = Info("lvseg_model", "What the server runs.", registry=registry)
+        self.runs(info)
         self._began = Counter(
             "lvseg_calls_started_total", "Calls that came in.", ["method"], registry=registry
         )
@@ -70,7 +69,7 @@ class Metrics(Observer):
             registry=registry,
         )
         # What alerts watch is 0 from the start, or the first would not show as a rise.
-        for reason in (INTERNAL, OVERLOAD, WORKER_LOST):
+        for reason in (INTERNAL, OVERLOAD, WORKER_LOST, ENGINE_LOST):
             self._refused.labels(reason)
         self._bytes_in = Counter(
             "lvseg_received_bytes_total", "Messages that came in, in bytes.", registry=registry
@@ -114,6 +113,12 @@ class Metrics(Observer):
         )
         ProcessCollector(registry=registry)
         registry.register(_Memory())
+
+    def runs(self, info: ServerInfo) -> None:
+        """Say what the server runs from now on."""
+        self._model.info(
+            {**asdict(info.model), "architecture": info.architecture, "lvseg": info.versions.get("lvseg", "")}
+        )
 
     def ready(self, ready: bool) -> None:
         """Set whether the server takes calls."""

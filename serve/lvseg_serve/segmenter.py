@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,14 @@ class Room:
 
 
 DEFAULT_ROOM = Room()
+
+
+class Answered(NamedTuple):
+    """What the engine says of slices that lie on its working grid."""
+
+    prediction: Prediction
+    model: ModelIdentity
+    """What the engine runs."""
 
 
 class Segmenter:
@@ -134,7 +143,7 @@ class Segmenter:
             ),
         )
 
-    async def infer(self, pixels: NDArray[np.float32]) -> Prediction:
+    async def infer(self, pixels: NDArray[np.float32]) -> Answered:
         """Run the engine on slices (N, 1, H, W) that lie on its working grid already.
 
         Raises:
@@ -142,7 +151,7 @@ class Segmenter:
             EngineError: If the shape is none that the engine takes, or it fails.
         """
         with self._place(pixels.nbytes), self._served.in_use() as served:
-            return (await served.batcher.run(pixels)).prediction
+            return Answered((await served.batcher.run(pixels)).prediction, served.model)
 
     async def probe(self, pixels: NDArray[np.float32]) -> Prediction:
         """Run the engine on slices (N, 1, H, W) before all that wait, apart from them and without one of their places.

@@ -243,9 +243,9 @@ def server(
         yield address
 
 
-def _threshold_graph() -> onnx.ModelProto:
-    """The contract's graph for the simplest model: what is brighter than 500 is left ventricle."""
-    constants = [("limit", np.float32(500)), ("channel", np.array([1], dtype=np.int64))]
+def _threshold_graph(limit: float) -> onnx.ModelProto:
+    """The contract's graph for the simplest model: what is brighter than the limit is left ventricle."""
+    constants = [("limit", np.float32(limit)), ("channel", np.array([1], dtype=np.int64))]
     graph = helper.make_graph(
         [
             helper.make_node("Squeeze", ["pixels", "channel"], ["grey"]),
@@ -264,14 +264,14 @@ def _threshold_graph() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-@pytest.fixture
-def threshold_bundle(tmp_path: Path) -> Path:
-    """A bundle of the simplest model, on pixels of 1.5 mm."""
-    folder = tmp_path / "bundle"
-    folder.mkdir()
-    (folder / "model.onnx").write_bytes(_threshold_graph().SerializeToString())
-    pixels = np.array([[[[100, 1000], [1000, 100]]]], dtype=np.float32)
-    mask = pixels[:, 0] > 500
+def write_threshold_bundle(
+    folder: Path, *, version: str = "0123456789ab", limit: float = 500, trained_limit: float | None = None
+) -> Path:
+    """Write a bundle of the simplest model, on pixels of 1.5 mm; with another trained limit it fails the gate."""
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(_threshold_graph(limit).SerializeToString())
+    pixels = np.array([[[[100, 1000], [1000, 5000]]]], dtype=np.float32)
+    mask = pixels[:, 0] > (trained_limit or limit)
     np.savez(
         folder / "reference.npz",
         pixels=pixels,
@@ -279,7 +279,7 @@ def threshold_bundle(tmp_path: Path) -> Path:
         probability=mask.astype(np.float32),
     )
     manifest = Manifest(
-        model=ModelInfo(name="threshold", version="0123456789ab", architecture="threshold", options={}),
+        model=ModelInfo(name="threshold", version=version, architecture="threshold", options={}),
         input=InputContract(channels=1, working_spacing_mm=1.5),
         labels=("background", "left ventricle"),
         training={},
@@ -288,6 +288,17 @@ def threshold_bundle(tmp_path: Path) -> Path:
     )
     (folder / "manifest.json").write_text(manifest.to_json())
     return folder
+
+
+@pytest.fixture
+def make_threshold_bundle() -> Callable[..., Path]:
+    return write_threshold_bundle
+
+
+@pytest.fixture
+def threshold_bundle(tmp_path: Path) -> Path:
+    """A bundle of the model that finds what is brighter than 500."""
+    return write_threshold_bundle(tmp_path / "bundle")
 
 
 class Running(NamedTuple):
@@ -306,11 +317,12 @@ class Running(NamedTuple):
 
 @pytest.fixture
 def serving_process(threshold_bundle: Path) -> Callable[..., AbstractContextManager[Running]]:
-    """Run lvseg-serve as a process of its own until the block ends."""
+    """Run lvseg-serve as a process of its own until the block ends; a preamble may break its engine first."""
 
     @contextmanager
-    def serving(*arguments: str) -> Iterator[Running]:
-        command = [sys.executable, "-c", SERVE, str(threshold_bundle), *SERVE_OPTIONS, *arguments]
+    def serving(*arguments: str, preamble: str = "") -> Iterator[Running]:
+        code = f"{preamble}\n{SERVE}"
+        command = [sys.executable, "-c", code, str(threshold_bundle), *SERVE_OPTIONS, *arguments]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None

@@ -12,19 +12,35 @@ from lvseg.errors import EngineError
 from lvseg_serve.answers import StageTimings
 from lvseg_serve.events import (
     CallEnded,
+    EngineLost,
     Event,
     Foreign,
+    Health,
     InternalError,
     Ready,
     ReloadFailed,
     Stopped,
     Stopping,
+    SwapFailed,
+    Swapped,
 )
 from lvseg_serve.observer import Call, Peer
 from lvseg_serve.withheld import describe
 
 OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
-EVENTS = [Ready, CallEnded, Stopping, Stopped, InternalError, ReloadFailed, Foreign]
+EVENTS = [
+    Ready,
+    CallEnded,
+    Health,
+    Swapped,
+    SwapFailed,
+    EngineLost,
+    Stopping,
+    Stopped,
+    InternalError,
+    ReloadFailed,
+    Foreign,
+]
 
 
 def say(log_format: str, level: str, code: str) -> list[str]:

@@ -90,6 +90,7 @@ def test_refusals_are_counted_by_reason_and_start_at_0_where_alerts_watch(
         'lvseg_refusals_total{reason="INTERNAL"}': 0,
         'lvseg_refusals_total{reason="OVERLOAD"}': 0,
         'lvseg_refusals_total{reason="WORKER_LOST"}': 0,
+        'lvseg_refusals_total{reason="ENGINE_LOST"}': 0,
     }
 
 

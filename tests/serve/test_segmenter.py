@@ -281,7 +281,7 @@ async def test_an_engine_that_answers_in_another_shape_is_an_engine_error(
 async def test_slices_on_the_working_grid_go_to_the_engine_as_they_are(segmenter: Segmenter, engine) -> None:
     pixels = np.full((3, 1, 40, 48), 100, dtype=np.float32)
     pixels[1, 0, 5:7, 8] = 1000
-    prediction = await segmenter.infer(pixels)
+    prediction, _ = await segmenter.infer(pixels)
     np.testing.assert_array_equal(prediction.mask, pixels[:, 0] > 500)
     np.testing.assert_array_equal(prediction.probability, prediction.mask.astype(np.float32))
     assert engine.shapes == [(3, 1, 40, 48)]

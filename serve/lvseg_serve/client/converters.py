@@ -103,7 +103,7 @@ def from_segment_response(message: pb.SegmentResponse, outputs: Collection[Outpu
         agreement=_agreement(message.agreement) if message.HasField("agreement") else None,
         contour_form=_contour_form(message.contour_form),
         plausibility=_plausibility(message.plausibility) if message.HasField("plausibility") else None,
-        model=_model(message.model),
+        model=from_model(message.model),
         timings=StageTimings(
             decode_ms=message.timings.decode_ms,
             resample_ms=message.timings.resample_ms,
@@ -123,7 +123,7 @@ def from_series_summary(message: pb.SeriesSummary) -> SeriesSummary:
 def from_server_info_response(message: pb.GetServerInfoResponse) -> ServerInfo:
     """Return what a server says of itself."""
     return ServerInfo(
-        model=_model(message.model),
+        model=from_model(message.model),
         architecture=message.architecture,
         labels=tuple(message.labels),
         channels=message.input.channels,
@@ -193,7 +193,8 @@ def _plausibility(message: pb.Plausibility) -> Plausibility:
     )
 
 
-def _model(message: pb.ModelIdentity) -> ModelIdentity:
+def from_model(message: pb.ModelIdentity) -> ModelIdentity:
+    """Return which model a message names."""
     return ModelIdentity(
         name=message.name,
         version=message.version,

@@ -144,7 +144,7 @@ def to_segment_response(
             else pb.ContourForm.Value(f"CONTOUR_FORM_{answer.contour_form.name}")
         ),
         plausibility=None if answer.plausibility is None else _plausibility(answer.plausibility),
-        model=_model(answer.model),
+        model=to_model(answer.model),
         timings=_timings(answer.timings),
     )
     if message.ByteSize() > max_message_bytes:
@@ -168,7 +168,7 @@ def to_server_info_response(info: ServerInfo) -> pb.GetServerInfoResponse:
     training = struct_pb2.Struct()
     training.update(_finite(info.training))
     return pb.GetServerInfoResponse(
-        model=_model(info.model),
+        model=to_model(info.model),
         architecture=info.architecture,
         labels=info.labels,
         input=pb.InputContract(channels=info.channels, working_spacing_mm=info.working_spacing_mm),
@@ -226,7 +226,8 @@ def _plausibility(plausibility: Plausibility) -> pb.Plausibility:
     )
 
 
-def _model(model: ModelIdentity) -> pb.ModelIdentity:
+def to_model(model: ModelIdentity) -> pb.ModelIdentity:
+    """Return the message that names a model."""
     return pb.ModelIdentity(
         name=model.name,
         version=model.version,

@@ -22,6 +22,8 @@ class ServerTls:
     """PEM, not encrypted, for its owner or group alone."""
     client_ca: Path | None = None
     """PEM: authorities one of which has to have issued a client's certificate; ``None``: clients need none."""
+    client_ca_option: str = CLIENT_CA
+    """The option that it was given by, for messages."""
 
 
 class _Files(NamedTuple):
@@ -61,7 +63,7 @@ def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
 def _read(tls: ServerTls) -> _Files:
     return _Files(
         read_identity(tls.certificate, tls.key),
-        read_authorities(tls.client_ca, option=CLIENT_CA) if tls.client_ca else None,
+        read_authorities(tls.client_ca, option=tls.client_ca_option) if tls.client_ca else None,
     )
 
 

@@ -6,21 +6,21 @@ import grpc
 
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1 import segmentation_pb2_grpc
-from lvseg_serve.answers import ServerInfo
 from lvseg_serve.rpc.calls import note_slice
 from lvseg_serve.rpc.converters import segment_response, to_request, to_server_info_response
 from lvseg_serve.rpc.status import errors_as_status
 from lvseg_serve.rpc.stream import SliceStream
 from lvseg_serve.rpc.wire import parse_request, parse_stream_request
 from lvseg_serve.segmenter import Segmenter
+from lvseg_serve.state import ServerState
 
 
 class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
     """``lvseg_api.v1.SegmentationService`` on top of a segmenter."""
 
-    def __init__(self, segmenter: Segmenter, info: ServerInfo) -> None:
+    def __init__(self, segmenter: Segmenter, state: ServerState) -> None:
         self._segmenter = segmenter
-        self._info = info
+        self._state = state
 
     async def Segment(  # type: ignore[override]  # noqa: N802
         self,
@@ -33,7 +33,7 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
             answer = await self._segmenter.segment(wanted)
             note_slice(answer.timings)
             return await segment_response(
-                answer, wanted.outputs, max_message_bytes=self._info.limits.max_message_bytes
+                answer, wanted.outputs, max_message_bytes=self._state.info.limits.max_message_bytes
             )
 
     async def SegmentStream(  # type: ignore[override]  # noqa: N802  it writes, where the stub expects a generator
@@ -44,7 +44,7 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         """Segment the slices of a series as they arrive; a message that cannot be one ends the stream."""
         async with errors_as_status(context):
             messages = (parse_stream_request(data) async for data in request_iterator)
-            await SliceStream(self._segmenter, self._info.limits, context.write).run(messages)
+            await SliceStream(self._segmenter, self._state.info.limits, context.write).run(messages)
 
     async def GetServerInfo(  # noqa: N802
         self,
@@ -53,7 +53,7 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
     ) -> pb.GetServerInfoResponse:
         """Say what runs here."""
         async with errors_as_status(context):
-            return to_server_info_response(self._info)
+            return to_server_info_response(self._state.info)
 
 
 def add_to_server(servicer: SegmentationServicer, server: grpc.aio.Server) -> None:

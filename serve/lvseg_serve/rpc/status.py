@@ -21,6 +21,7 @@ from lvseg.errors import (
     DatasetError,
     DicomError,
     EngineError,
+    EngineLostError,
     InputError,
     LabelError,
     LvsegError,
@@ -37,7 +38,7 @@ from lvseg.errors import (
 )
 from lvseg_serve.events import InternalError
 from lvseg_serve.logs import log
-from lvseg_serve.observer import INTERNAL, OVERLOAD, WORKER_LOST
+from lvseg_serve.observer import ENGINE_LOST, INTERNAL, OVERLOAD, WORKER_LOST
 from lvseg_serve.rpc.calls import note_refusal
 from lvseg_serve.withheld import describe
 
@@ -58,6 +59,7 @@ STATUS: dict[type[LvsegError], grpc.StatusCode] = {
     OperationError: grpc.StatusCode.INTERNAL,
     OverloadError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     EngineError: grpc.StatusCode.INTERNAL,
+    EngineLostError: grpc.StatusCode.UNAVAILABLE,
     ServerError: grpc.StatusCode.INTERNAL,
     SecurityError: grpc.StatusCode.UNAUTHENTICATED,
     WorkerError: grpc.StatusCode.INTERNAL,
@@ -66,18 +68,30 @@ STATUS: dict[type[LvsegError], grpc.StatusCode] = {
 
 _NEW_WORKER_S = 0.1
 _CALLERS_FAULT = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
+_NEW_PROCESS_S = 10.0
 
 _MAX_TEXT = 500  # gRPC refuses a status whose metadata exceed 8 KiB, and with it the reason
 
 
 @asynccontextmanager
-async def errors_as_status(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
-    """End the RPC with the status of whatever error the block raises."""
+async def errors_as_status(
+    context: grpc.aio.ServicerContext[Any, Any], *, operator: bool = False
+) -> AsyncIterator[None]:
+    """End the RPC with the status of whatever error the block raises; an operator is told more than others."""
     try:
         yield
     except Exception as error:  # noqa: BLE001  nothing else stands between an error and the caller
-        status = rpc_status.to_status(to_status(error))
+        status = rpc_status.to_status(to_operator_status(error) if operator else to_status(error))
         await context.abort(status.code, status.details, status.trailing_metadata)
+
+
+def to_operator_status(error: Exception) -> status_pb2.Status:
+    """Return the status of an error for whoever runs the server, and so is told what no other caller is."""
+    if isinstance(error, BundleError | EngineError):
+        reason = error.reason if isinstance(error, BundleError) else "ENGINE"
+        info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)
+        return _status(grpc.StatusCode.FAILED_PRECONDITION, _cut(str(error)), info)
+    return to_status(error)
 
 
 def to_status(error: Exception) -> status_pb2.Status:
@@ -93,6 +107,10 @@ def to_status(error: Exception) -> status_pb2.Status:
         note_refusal(error.reason)
         info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
         return _status(grpc.StatusCode.UNAUTHENTICATED, str(error), info)
+    if isinstance(error, EngineLostError):
+        log(InternalError(reference=None, error=describe(error)))
+        told = EngineLostError("the engine is lost and the server starts anew; send the slice again")
+        return _come_again(grpc.StatusCode.UNAVAILABLE, told, ENGINE_LOST, _NEW_PROCESS_S)
     reference = uuid.uuid4().hex[:12]
     note_refusal(INTERNAL, reference=reference)
     log(InternalError(reference=reference, error=describe(error)))

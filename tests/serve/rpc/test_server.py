@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 from numpy.typing import NDArray
 
-from lvseg.errors import EngineError, OptionError, ServerError
+from lvseg.errors import EngineError, EngineLostError, OptionError, ServerError
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from lvseg_export.engines.base import Engine
@@ -24,6 +24,7 @@ from lvseg_serve.bits import encode_bits
 from lvseg_serve.png import decode_mask, encode_mask
 from lvseg_serve.rpc.server import SERVICE, running_server
 from lvseg_serve.segmenter import Segmenter
+from lvseg_serve.state import ServerState
 
 OUTPUT_FIELDS = {"mask_png", "mask_runs", "mask_bits", "contour", "boundaries", "probability"}
 Serving = Callable[[Engine], AbstractAsyncContextManager[grpc.aio.Channel]]
@@ -306,6 +307,36 @@ async def test_the_server_and_its_service_are_healthy(channel: grpc.aio.Channel,
     health = health_pb2_grpc.HealthStub(channel)
     answer = await health.Check(health_pb2.HealthCheckRequest(service=service))
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize("service", ["", SERVICE])
+async def test_health_says_what_the_state_says(
+    info: ServerInfo, make_segmenter: Callable[[Engine], Segmenter], engine: Engine, service: str
+) -> None:
+    state = ServerState(info, serving=False)
+    async with (
+        running_server(make_segmenter(engine), state, listen="127.0.0.1:0") as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        health = health_pb2_grpc.HealthStub(channel)
+        seen = []
+        for why_not in (None, "", "the engine is blind", ""):
+            if why_not is not None:
+                await state.turn(why_not)
+            seen.append((await health.Check(health_pb2.HealthCheckRequest(service=service))).status)
+    serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    assert seen == [not_serving, serving, not_serving, serving]
+
+
+async def test_a_lost_engine_is_unavailable_and_its_caller_told_to_come_again(
+    serving_channel: Serving, failing_engine: Callable[[Exception], Engine], dicom: bytes
+) -> None:
+    async with serving_channel(failing_engine(EngineLostError("cudaErrorIllegalAddress"))) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await SegmentationServiceStub(channel).Segment(pb.SegmentRequest(dicom=dicom))
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert _info(caught.value).reason == "ENGINE_LOST"
+    assert "cuda" not in caught.value.details()
 
 
 async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:

@@ -12,18 +12,18 @@ from google.protobuf.descriptor import MethodDescriptor
 from grpc_health.v1 import health_pb2_grpc
 from tritonclient.grpc import service_pb2
 
-from lvseg_serve.answers import ServerInfo
 from lvseg_serve.rpc.kserve.servicer import KserveServicer
 from lvseg_serve.segmenter import Segmenter
+from lvseg_serve.state import ServerState
 
 _SERVICE = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
 
 def add_kserve(
-    server: grpc.aio.Server, segmenter: Segmenter, info: ServerInfo, health: health_pb2_grpc.HealthServicer
+    server: grpc.aio.Server, segmenter: Segmenter, state: ServerState, health: health_pb2_grpc.HealthServicer
 ) -> str:
     """Offer the protocol on a server that was not started yet; a :data:`lvseg_serve.rpc.server.Face`."""
-    servicer = KserveServicer(segmenter, info, health)
+    servicer = KserveServicer(segmenter, state, health)
     handlers = {method.name: _handler(servicer, method) for method in _SERVICE.methods}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE.full_name, handlers),))
     return str(_SERVICE.full_name)

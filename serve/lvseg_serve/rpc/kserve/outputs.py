@@ -40,11 +40,10 @@ def to_infer_response(
     model: Model,
     answer: Answer,
     wanted: Sequence[TensorSpec],
-    identity: ModelIdentity,
 ) -> pb.ModelInferResponse:
     """Return the message that carries an answer: raw tensors, and in its parameters what computed them."""
     response = pb.ModelInferResponse(model_name=model.name, model_version=VERSION, id=request.id)
-    for name, value in identity_parameters(identity).items():
+    for name, value in identity_parameters(answer.model).items():
         response.parameters[name].string_param = value
     for spec in wanted:
         tensor = answer.tensors[spec.name]

@@ -41,8 +41,9 @@ class PixelsModel:
                 field="pixels",
                 expected="finite values",
             )
-        tensors = (await self._segmenter.infer(pixels))._asdict()
-        return Answer({name: tensors[name] for name in wanted}, slices=len(pixels))
+        prediction, model = await self._segmenter.infer(pixels)
+        tensors = prediction._asdict()
+        return Answer({name: tensors[name] for name in wanted}, slices=len(pixels), model=model)
 
 
 def _check_size(shape: tuple[int, ...]) -> None:

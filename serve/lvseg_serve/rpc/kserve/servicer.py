@@ -8,7 +8,6 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tritonclient.grpc import service_pb2 as pb
 
-from lvseg_serve.answers import ServerInfo
 from lvseg_serve.rpc.kserve.catalogue import Catalogue
 from lvseg_serve.rpc.kserve.inputs import read_inputs
 from lvseg_serve.rpc.kserve.metadata import to_model_config, to_model_metadata, to_server_metadata
@@ -19,6 +18,7 @@ from lvseg_serve.rpc.kserve.statistics import Stage, Tally
 from lvseg_serve.rpc.server import SERVICE
 from lvseg_serve.rpc.status import errors_as_status, to_status
 from lvseg_serve.segmenter import Segmenter
+from lvseg_serve.state import ServerState
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -28,16 +28,17 @@ class KserveServicer:
 
     Args:
         segmenter: Does the work.
-        info: What the server says of itself.
+        state: What the server says of itself. The models keep their first names after a swap, which fails no request:
+            callers know them by these.
         health: Of the standard health service: whether the server and its models are ready is asked of it alone.
     """
 
     def __init__(
-        self, segmenter: Segmenter, info: ServerInfo, health: health_pb2_grpc.HealthServicer
+        self, segmenter: Segmenter, state: ServerState, health: health_pb2_grpc.HealthServicer
     ) -> None:
-        self._catalogue = Catalogue(info.model.name, segmenter)
+        self._catalogue = Catalogue(state.info.model.name, segmenter)
         self._tallies = {model.name: Tally() for model in self._catalogue}
-        self._info = info
+        self._state = state
         self._health = health
 
     async def ServerLive(self, _: pb.ServerLiveRequest, __: _Context) -> pb.ServerLiveResponse:  # noqa: N802
@@ -60,7 +61,7 @@ class KserveServicer:
         self, _: pb.ServerMetadataRequest, __: _Context
     ) -> pb.ServerMetadataResponse:
         """Say what the server is."""
-        return to_server_metadata(self._info)
+        return to_server_metadata(self._state.info)
 
     async def ModelMetadata(  # noqa: N802
         self, request: pb.ModelMetadataRequest, context: _Context
@@ -74,7 +75,7 @@ class KserveServicer:
     ) -> pb.ModelConfigResponse:
         """Say the same in the form of Triton's configuration files."""
         async with errors_as_status(context):
-            return to_model_config(self._catalogue.find(request.name, request.version), self._info)
+            return to_model_config(self._catalogue.find(request.name, request.version), self._state.info)
 
     async def ModelStatistics(  # noqa: N802
         self, request: pb.ModelStatisticsRequest, context: _Context
@@ -128,9 +129,7 @@ class KserveServicer:
             laps.lap(Stage.READ)
             answer = await model.infer(inputs, frozenset(spec.name for spec in wanted))
             laps.lap(Stage.INFER)
-            response = await asyncio.to_thread(
-                to_infer_response, request, model, answer, wanted, self._info.model
-            )
+            response = await asyncio.to_thread(to_infer_response, request, model, answer, wanted)
             laps.lap(Stage.WRITE)
         tally.add_slices(answer.slices)
         return response

@@ -45,7 +45,7 @@ class DicomModel:
         tensors = {"area_mm2": np.array([answer.area_mm2]), **_figures(answer.agreement)}
         if answer.mask is not None:
             tensors["mask"] = answer.mask.astype(np.uint8)
-        return Answer({name: tensors[name] for name in wanted}, slices=1)
+        return Answer({name: tensors[name] for name in wanted}, slices=1, model=answer.model)
 
 
 def _to_request(inputs: Mapping[str, NDArray[Any]], wanted: frozenset[str]) -> SliceRequest:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
+from lvseg_serve.answers import ModelIdentity
+
 ANY = -1
 """A side of a shape that may have any length."""
 
@@ -35,6 +37,8 @@ class Answer(NamedTuple):
     """The outputs that were wanted, by name."""
     slices: int
     """How many it looked at."""
+    model: ModelIdentity
+    """What answered."""
 
 
 class Model(Protocol):

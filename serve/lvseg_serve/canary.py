@@ -1,0 +1,129 @@
+"""Whether the server can answer, found out by asking it: a phantom through the engine, again and again."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from lvseg.errors import EngineError, EngineLostError
+from lvseg_export.gate import Canary
+from lvseg_serve.segmenter import Segmenter
+from lvseg_serve.state import ServerState
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanarySettings:
+    """How often the server is asked, and when it is given up."""
+
+    every_s: float = 30.0
+    """Seconds from one canary's answer to the next."""
+    failures: int = 3
+    """Canaries in a row that fail before the process is given up: a new one may do better."""
+    timeout_s: float = 30.0
+    """How long an answer may take. The canary goes before all slices that wait, so load does not delay it: before it
+    is at most the one call that the engine is at. The longest of these is a whole batch on one slow core, some ten
+    seconds; an engine that is silent for three times as long hangs."""
+
+
+DEFAULT_CANARIES = CanarySettings()
+
+
+class CanaryWatch:
+    """Lets the server's state say what its canary says.
+
+    Args:
+        segmenter: What is asked.
+        canary: Gives the phantom of the model that answers at the moment.
+        state: Where the outcome is written.
+        settings: How often, and when to give up.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        canary: Callable[[], Canary],
+        state: ServerState,
+        settings: CanarySettings = DEFAULT_CANARIES,
+    ) -> None:
+        self._segmenter = segmenter
+        self._canary = canary
+        self._state = state
+        self._settings = settings
+        self._due = asyncio.Event()
+        self._failures = 0
+        self._passed = 0
+
+    @property
+    def passed(self) -> int:
+        """How many canaries have passed."""
+        return self._passed
+
+    @property
+    def failures(self) -> int:
+        """How many canaries have failed since the last that passed."""
+        return self._failures
+
+    def ask_now(self) -> None:
+        """Let the next canary come at once, such as after another model took over."""
+        self._due.set()
+
+    async def run(self) -> None:
+        """Ask for ever.
+
+        Raises:
+            EngineLostError: If the engine is lost, or as many canaries in a row failed as the settings say; the state
+                says before that the server cannot answer.
+        """
+        while True:
+            await self.ask()
+            await _first_of(self._due.wait(), self._segmenter.lost(), timeout_s=self._settings.every_s)
+            self._due.clear()
+
+    async def ask(self) -> None:
+        """Ask once.
+
+        Raises:
+            EngineLostError: As :meth:`run`.
+        """
+        try:
+            await self._answered()
+        except EngineLostError as error:
+            await self._state.turn(f"the engine is lost: {error}")
+            raise
+        except EngineError as error:
+            self._failures += 1
+            await self._state.turn(str(error))
+            if self._failures >= self._settings.failures:
+                raise EngineLostError(
+                    f"{self._failures} canaries in a row failed, the last one: {error}"
+                ) from error
+        else:
+            self._failures = 0
+            self._passed += 1
+            await self._state.turn()
+
+    async def _answered(self) -> None:
+        if self._segmenter.workers == 0:
+            raise EngineError("no worker is alive")
+        canary = self._canary()
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                found = await self._segmenter.probe(canary.pixels)
+        except TimeoutError as error:
+            raise EngineError(
+                f"the engine gave the canary no answer within {self._settings.timeout_s:g} s"
+            ) from error
+        except EngineError:
+            raise
+        except Exception as error:  # an engine that is broken may raise anything
+            raise EngineError(f"the engine raised {type(error).__name__} at the canary") from error
+        await asyncio.to_thread(canary.check, found)
+
+
+async def _first_of(*waits: Coroutine[Any, Any, Any], timeout_s: float) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
