@@ -9,6 +9,8 @@ call and none that spins, on loopback ports of this machine, where the clients a
 import asyncio
 import json
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,7 +77,7 @@ PRECISION = "int8"
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--alone-s", type=float, default=2.0, show_default=True, help="Of one client, in each round.")
 @click.option(
-    "--together-s", type=float, default=4.0, show_default=True, help="Of all clients, in each round."
+    "--together-s", type=float, default=3.0, show_default=True, help="Of all clients, in each round."
 )
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path))
 def main(
@@ -89,6 +91,7 @@ def main(
     **options: Any,
 ) -> None:
     """Print a table for each model."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C does: the servers end too
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         dicoms = read_slices(images, slices, folder)
