@@ -52,11 +52,10 @@ def family(pid: int) -> list[int]:
 
 
 def memory_mib(pid: int) -> float:
-    """Return what a process and all below it have for themselves (proportional set size)."""
+    """Return what a process and all below it have for themselves: memory of no file, shared pages counted once."""
 
     def own_kib(member: int) -> int:
-        found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{member}/smaps_rollup").read_text(), re.MULTILINE)
-        assert found
-        return int(found[1])
+        listed = Path(f"/proc/{member}/smaps_rollup").read_text()
+        return sum(map(int, re.findall(r"^Pss_(?:Anon|Shmem):\s+(\d+)", listed, re.MULTILINE)))
 
     return sum(own_kib(member) for member in family(pid)) / 1024

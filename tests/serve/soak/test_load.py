@@ -9,16 +9,20 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lvseg.errors import InputError, ServerError
 from lvseg_serve.client import AsyncClient
+from lvseg_serve.client.admin import AdminClient
 from tests.serve.soak.conftest import SECONDS, Numbered, family, memory_mib
 from tests.serve.soak.http2 import begin_call, connect, ends_with_trailers, send_part
 
 SEGMENT = "/lvseg_api.v1.SegmentationService/Segment"
+QUIET = ("--log-level", "warning")
+"""A line for each call would fill the pipe that nobody reads meanwhile."""
 ServingProcess = Callable[..., AbstractContextManager[Any]]
 _logger = logging.getLogger(__name__)
 
@@ -93,7 +97,7 @@ async def test_sixty_four_callers_each_get_their_own_answer(
             if behave is good:
                 waits_s.append(time.monotonic() - started)
 
-    with serving_process("--listen", "127.0.0.1:0") as running:
+    with serving_process("--listen", "127.0.0.1:0", *QUIET) as running:
         clients = [AsyncClient(running.address, timeout_s=60) for _ in range(8)]
         servers = [Server(running.address, client, numbered) for client in clients]
         end = time.monotonic() + SECONDS
@@ -116,7 +120,7 @@ async def test_memory_stays_level_over_ten_thousand_slices(
     serving_process: ServingProcess, numbered: Numbered
 ) -> None:
     samples: list[tuple[int, float]] = []
-    with serving_process("--listen", "127.0.0.1:0") as running:
+    with serving_process("--listen", "127.0.0.1:0", *QUIET) as running:
         async with AsyncClient(running.address, timeout_s=60) as client:
             server = Server(running.address, client, numbered)
             for thousandth in range(12):
@@ -133,7 +137,7 @@ async def test_memory_stays_level_over_ten_thousand_slices(
 async def test_workers_that_are_killed_cost_their_own_slices_alone(
     serving_process: ServingProcess, numbered: Numbered
 ) -> None:
-    with serving_process("--listen", "127.0.0.1:0", "--workers", "2") as running:
+    with serving_process("--listen", "127.0.0.1:0", "--workers", "2", *QUIET) as running:
         once = AsyncClient(running.address, timeout_s=60, retry=False)
         again = AsyncClient(running.address, timeout_s=60)
         killed, outcomes = await _kill_workers(running.process.pid, Server(running.address, once, numbered))
@@ -182,10 +186,48 @@ def _kill_a_worker(pid: int) -> int:
     return 1
 
 
+async def test_a_hundred_swaps_fail_no_slice_and_leave_memory_level(
+    serving_process: ServingProcess, numbered: Numbered, threshold_bundle: Path
+) -> None:
+    swaps, outcomes, samples = 100, Counter[str](), []
+    options = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--bundles", str(threshold_bundle.parent))
+    with serving_process(*options, *QUIET) as running:
+        admin_address = running.ready.partition("admin on ")[2].partition(";")[0]
+        async with AsyncClient(running.address, timeout_s=60, retry=False) as client:
+            server = Server(running.address, client, numbered)
+            swapping = True
+
+            async def caller(seed: int) -> None:
+                draw = random.Random(seed)
+                while swapping:
+                    outcomes[await good(server, draw)] += 1
+
+            callers = [asyncio.create_task(caller(seed)) for seed in range(8)]
+            with AdminClient(admin_address) as admin:
+                for swap in range(swaps):
+                    await asyncio.to_thread(admin.swap, threshold_bundle.name)
+                    if swap % 10 == 9:
+                        samples.append((swap + 1, memory_mib(running.process.pid)))
+            swapping = False
+            await asyncio.gather(*callers)
+    counts, mib = zip(*samples[2:], strict=True)
+    slope_bytes = float(np.polyfit(counts, mib, 1)[0]) * 2**20
+    _logger.info(
+        "%d swaps, %d slices; memory %.1f to %.1f MiB, %.0f bytes a swap",
+        swaps,
+        outcomes["answered"],
+        min(mib),
+        max(mib),
+        slope_bytes,
+    )
+    assert outcomes["answered"] > swaps
+    assert abs(slope_bytes) < 64 * 1024
+
+
 async def test_callers_who_do_not_read_cost_bounded_memory(
     serving_process: ServingProcess, numbered: Numbered
 ) -> None:
-    with serving_process("--listen", "127.0.0.1:0") as running:
+    with serving_process("--listen", "127.0.0.1:0", *QUIET) as running:
         async with AsyncClient(running.address) as client:
             await client.segment(numbered.dicoms[0])
             before = memory_mib(running.process.pid)
@@ -204,7 +246,10 @@ async def test_callers_who_do_not_read_cost_bounded_memory(
 
 def test_a_call_by_hand_is_understood(serving_process: ServingProcess) -> None:
     """The bad callers above are bad in what they mean to be bad in: the same bytes, whole, are a call."""
-    with serving_process("--listen", "127.0.0.1:0") as running, connect(running.address) as connection:
+    with (
+        serving_process("--listen", "127.0.0.1:0", *QUIET) as running,
+        connect(running.address) as connection,
+    ):
         begin_call(connection, SEGMENT)
         send_part(connection, b"", 0, last=True)
         assert ends_with_trailers(connection)
