@@ -15,11 +15,12 @@ from lvseg_export.engines.base import Engine, Prediction
 from lvseg_serve import defaults
 from lvseg_serve.answers import ModelIdentity, Segmentation, StageTimings
 from lvseg_serve.batching import DEFAULT_BATCHES, Batcher, BatchObserver, BatchSettings
-from lvseg_serve.stages import SliceRequest, finish, prepare
+from lvseg_serve.stages import Finished, Prepared, SliceRequest, finish, prepare
 from lvseg_serve.workers.runner import Runner
 from lvseg_serve.workers.threads import WorkerThreads
 
 _SHORTEST_RETRY_S = 0.1
+_ORDINARY_PIXELS = 320 * 320
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +116,7 @@ class Segmenter:
             prepared = await self._runner.run(prepare, request, served.working_spacing_mm)
             inferred = await served.batcher.run(prepared.pixels[np.newaxis, np.newaxis])
             probability = inferred.prediction.probability[0]
-            finished = await self._runner.run(
-                finish, probability, prepared.grid, prepared.compared, request.outputs
-            )
+            finished = await self._finish(probability, prepared, request)
         rows, columns = prepared.grid.shape
         return Segmentation(
             rows=rows,
@@ -142,6 +141,15 @@ class Segmenter:
                 total_ms=(perf_counter() - started) * 1e3,
             ),
         )
+
+    async def _finish(
+        self, probability: NDArray[np.float32], prepared: Prepared, request: SliceRequest
+    ) -> Finished:
+        """Run the stage after the engine here for an ordinary slice: the way to a worker would take as long."""
+        grid, compared = prepared.grid, prepared.compared
+        if compared is None and grid.shape[0] * grid.shape[1] <= _ORDINARY_PIXELS:
+            return finish(probability, grid, compared, request.outputs)
+        return await self._runner.run(finish, probability, grid, compared, request.outputs)
 
     async def infer(self, pixels: NDArray[np.float32]) -> Answered:
         """Run the engine on slices (N, 1, H, W) that lie on its working grid already.
