@@ -144,10 +144,12 @@ def _check_transfer_syntax(transfer_syntax: str) -> None:
             field="TransferSyntaxUID",
             expected="a transfer syntax that is not deflated",
         )
-    name = uid.UID(transfer_syntax, validation_mode=config.IGNORE).name
+    found = uid.UID(transfer_syntax, validation_mode=config.IGNORE)
+    name = (
+        "unknown" if found.name == str(found) else found.name
+    )  # of what it does not know, it is the file's own text
     raise DicomError(
-        f"the transfer syntax ({'unknown' if name == transfer_syntax else name}) is not supported; "
-        "store the object uncompressed",
+        f"the transfer syntax ({name}) is not supported; store the object uncompressed",
         reason="UNSUPPORTED_TRANSFER_SYNTAX",
         field="TransferSyntaxUID",
         expected="uncompressed, RLE, JPEG, JPEG-LS or JPEG 2000",

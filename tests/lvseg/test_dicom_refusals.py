@@ -252,8 +252,9 @@ def test_a_transfer_syntax_that_is_not_supported_is_named(make_dicom: MakeDicom)
     assert "MPEG2" in str(error)
 
 
-def test_an_unknown_transfer_syntax_is_not_repeated(make_dicom: MakeDicom) -> None:
-    data = make_dicom().replace(b"1.2.840.10008.1.2.1\0", b"Doe^Jane            ")
+@pytest.mark.parametrize("text", [b"Doe^Jane", b"Doe^Jane\n", b"\tDoe\n^Jane\r"])
+def test_an_unknown_transfer_syntax_is_not_repeated(make_dicom: MakeDicom, text: bytes) -> None:
+    data = make_dicom().replace(b"1.2.840.10008.1.2.1\0", text.ljust(20))
     error = refusal(data)
     assert error.reason == "UNSUPPORTED_TRANSFER_SYNTAX"
     assert "Doe" not in str(error)
@@ -429,3 +430,26 @@ def test_damage_to_any_byte_gives_a_slice_or_a_clear_error(
         except DicomError:
             refused += 1
     assert refused > 50
+
+
+@pytest.mark.parametrize("start", [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\0\0\0\0\0\1"])
+def test_a_preamble_may_be_unused_or_that_of_a_tiff_file(make_dicom: MakeDicom, start: bytes) -> None:
+    assert isinstance(read_slice(start.ljust(128, b"\0") + make_dicom()[128:]), Slice)
+
+
+@pytest.mark.parametrize("start", [b"MZ\x90\0", b"\x7fELF", b"#!/bin/sh", b"%PDF-1.7", b"PK\3\4", b"<html>"])
+def test_a_preamble_that_makes_a_file_something_else_too_is_refused(
+    make_dicom: MakeDicom, start: bytes
+) -> None:
+    error = refusal(start.ljust(128, b"\0") + make_dicom()[128:])
+    assert error.reason == "NOT_DICOM"
+    assert "preamble" in str(error)
+
+
+def test_what_accept_raises_comes_before_a_pixel_is_read(make_dicom: MakeDicom) -> None:
+    def accept(shape: tuple[int, int], pixel_spacing: tuple[float, float]) -> None:
+        assert (shape, pixel_spacing) == ((2, 3), (1.5, 1.25))
+        raise DicomError("not this one", reason="REFUSED")
+
+    with pytest.raises(DicomError, match="not this one"):
+        read_slice(make_dicom(PixelData=b"no"), accept=accept)

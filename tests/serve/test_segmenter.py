@@ -319,3 +319,21 @@ async def test_slices_on_the_working_grid_whose_caller_leaves_never_reach_the_en
     await first
     await segmenter.close()
     assert gated_engine.shapes == [(1, 1, 40, 48)]
+
+
+@pytest.mark.parametrize("spacing", [(0.19, 1.5), (1.5, 5.01), (1e-9, 1e-9), (1400.0, 1400.0)])
+async def test_a_pixel_spacing_that_is_none_of_cardiac_mr_is_refused(
+    segmenter: Segmenter, make_dicom, spacing: tuple[float, float]
+) -> None:
+    with pytest.raises(DicomError) as caught:
+        await segmenter.segment(SliceRequest(dicom=make_dicom(np.zeros((4, 4), np.uint16), spacing)))
+    assert caught.value.reason == "INVALID_PIXEL_SPACING"
+    assert "0.2 to 5 mm" in caught.value.expected
+
+
+@pytest.mark.parametrize("spacing", [(0.2, 0.2), (5.0, 5.0)])
+async def test_the_finest_and_the_coarsest_pixel_spacing_are_taken(
+    segmenter: Segmenter, make_dicom, spacing: tuple[float, float]
+) -> None:
+    dicom = make_dicom(np.zeros((64, 64), np.uint16), spacing)
+    assert (await segmenter.segment(SliceRequest(dicom=dicom))).pixel_spacing == spacing

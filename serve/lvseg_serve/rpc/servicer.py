@@ -10,7 +10,7 @@ from lvseg_serve.rpc.calls import note_slice
 from lvseg_serve.rpc.converters import segment_response, to_request, to_server_info_response
 from lvseg_serve.rpc.status import errors_as_status
 from lvseg_serve.rpc.stream import SliceStream
-from lvseg_serve.rpc.wire import parse_request, parse_stream_request
+from lvseg_serve.rpc.wire import Unread, parse_request, parse_stream_request
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.state import ServerState
 
@@ -24,17 +24,20 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
 
     async def Segment(  # type: ignore[override]  # noqa: N802
         self,
-        request: bytes,
-        context: grpc.aio.ServicerContext[bytes, pb.SegmentResponse],
+        request: Unread,
+        context: grpc.aio.ServicerContext[Unread, pb.SegmentResponse],
     ) -> pb.SegmentResponse:
         """Segment one slice; the request comes as it was sent, to be judged before it is parsed."""
         async with errors_as_status(context):
-            wanted = to_request(parse_request(request))
-            answer = await self._segmenter.segment(wanted)
-            note_slice(answer.timings)
-            return await segment_response(
-                answer, wanted.outputs, max_message_bytes=self._state.info.limits.max_message_bytes
-            )
+            return await self._segment(request.take())
+
+    async def _segment(self, data: bytes) -> pb.SegmentResponse:
+        wanted = to_request(parse_request(data))
+        answer = await self._segmenter.segment(wanted)
+        note_slice(answer.timings)
+        return await segment_response(
+            answer, wanted.outputs, max_message_bytes=self._state.info.limits.max_message_bytes
+        )
 
     async def SegmentStream(  # type: ignore[override]  # noqa: N802  it writes, where the stub expects a generator
         self,
@@ -61,7 +64,9 @@ def add_to_server(servicer: SegmentationServicer, server: grpc.aio.Server) -> No
     name = pb.DESCRIPTOR.services_by_name["SegmentationService"].full_name
     handlers = {
         "Segment": grpc.unary_unary_rpc_method_handler(
-            servicer.Segment, response_serializer=pb.SegmentResponse.SerializeToString
+            servicer.Segment,
+            request_deserializer=Unread,
+            response_serializer=pb.SegmentResponse.SerializeToString,
         ),
         "SegmentStream": grpc.stream_stream_rpc_method_handler(
             servicer.SegmentStream, response_serializer=pb.SegmentStreamResponse.SerializeToString

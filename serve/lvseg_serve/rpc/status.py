@@ -4,6 +4,7 @@ Bad input goes back to the caller in full. Everything else is logged here under 
 the caller is told of it.
 """
 
+import traceback
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -82,6 +83,8 @@ async def errors_as_status(
         yield
     except Exception as error:  # noqa: BLE001  nothing else stands between an error and the caller
         status = rpc_status.to_status(to_operator_status(error) if operator else to_status(error))
+        # They hold the request, and what an aborted call leaves behind lasts until garbage is next collected.
+        traceback.clear_frames(error.__traceback__)
         await context.abort(status.code, status.details, status.trailing_metadata)
 
 

@@ -31,6 +31,21 @@ _LONGEST_VARINT = 10
 _AnyMessage = TypeVar("_AnyMessage", bound=Message)
 
 
+class Unread:
+    """A request as it was sent, to be taken out once.
+
+    gRPC keeps the frames of a call that was aborted, and what they hold, until garbage is next collected: of a server
+    that refuses large files they would be hundreds of MiB.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = [data]
+
+    def take(self) -> bytes:
+        """Return the bytes, and let go of them."""
+        return self._data.pop()
+
+
 class _Field(NamedTuple):
     number: int
     content: memoryview

@@ -1,8 +1,10 @@
 """The real server, on a loopback port, called through its real stub."""
 
 import asyncio
+import gc
 import logging
 import socket
+import tracemalloc
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -397,3 +399,22 @@ async def test_an_address_without_a_port_is_an_option_error(
 ) -> None:
     with pytest.raises(OptionError, match="--listen"):
         await running_server(make_segmenter(engine), info, listen="localhost").__aenter__()
+
+
+async def test_what_refused_calls_leave_behind_holds_no_request(
+    channel: grpc.aio.Channel, info: ServerInfo
+) -> None:
+    call = channel.unary_unary("/lvseg_api.v1.SegmentationService/Segment")
+    request = pb.SegmentRequest(dicom=bytes(info.limits.max_message_bytes // 2)).SerializeToString()
+    gc.collect()
+    gc.disable()  # what it would free, hours may pass before it does
+    tracemalloc.start()
+    try:
+        for _ in range(8):
+            with pytest.raises(grpc.aio.AioRpcError, match="not a readable DICOM file"):
+                await call(request)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert held < 3 * len(request)
