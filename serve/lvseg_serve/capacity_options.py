@@ -1,7 +1,6 @@
 """The options of lvseg-serve that say how much it takes on, and what it gives it."""
 
 import inspect
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from lvseg_serve import defaults
 from lvseg_serve.batching import DEFAULT_BATCHES, BatchSettings
 from lvseg_serve.segmenter import Room
 from lvseg_serve.workers.limits import DEFAULT_LIMITS, WorkerLimits
+from lvseg_serve.workers.pool import default_count
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -58,7 +58,7 @@ def capacity_options() -> Callable[[_Command], _Command]:
         click.option(
             "--workers",
             type=click.IntRange(min=1),
-            help="Processes that read slices and make masks.  [default: one for each processor]",
+            help="Processes that read slices and make masks.  [default: one for each processor, and two at least]",
         ),
         click.option(
             "--worker-memory-mib",
@@ -104,7 +104,7 @@ def to_capacity(
         max_message_bytes=max_message_mib * 2**20,
         room=Room(slices=max_pending, file_bytes=max_pending_mib * 2**20),
         batches=BatchSettings(max_size=max_batch, budget_ms=batch_budget_ms),
-        workers=workers or len(os.sched_getaffinity(0)),
+        workers=workers or default_count(),
         worker_limits=WorkerLimits(memory_bytes=worker_memory_mib * 2**20, cpu_s=worker_cpu_s),
     )
 

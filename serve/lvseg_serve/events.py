@@ -5,7 +5,7 @@ came with a request has a field here, so nothing of it can be logged.
 """
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 from lvseg_serve.answers import ModelIdentity, ServerInfo
@@ -29,7 +29,7 @@ class Event:
 
     def fields(self) -> dict[str, str | int | float]:
         """Return what is said of it, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in vars(self).items() if value is not None}
 
     def __str__(self) -> str:
         return " ".join([self.name, *(f"{name}={value}" for name, value in self.fields().items())])
@@ -186,7 +186,6 @@ class CallEnded(Event):
     @classmethod
     def of(cls, call: Call) -> "CallEnded":
         """Return the event of a call."""
-        timings = asdict(call.timings) if call.timings else {}
         stages = ("decode_ms", "resample_ms", "inference_ms", "postprocess_ms", "compare_ms", "total_ms")
         return cls(
             method=call.method,
@@ -198,7 +197,7 @@ class CallEnded(Event):
             bytes_in=call.bytes_in,
             bytes_out=call.bytes_out,
             slices=call.slices,
-            **{stage: round(timings[stage], 3) if timings else None for stage in stages},
+            **{stage: round(getattr(call.timings, stage), 3) if call.timings else None for stage in stages},
         )
 
 

@@ -31,7 +31,9 @@ class LogFormat(StrEnum):
 
 def log(event: Event) -> None:
     """Log an event."""
-    _logger.log(event.level, event)
+    if _logger.isEnabledFor(event.level):
+        # Who logs it is not said, so it is not looked for, which takes as long as all the rest.
+        _logger.handle(_logger.makeRecord(_logger.name, event.level, "", 0, event, (), None))
 
 
 def start_logging(log_format: LogFormat, level: str, *, stream: TextIO | None = None) -> None:

@@ -28,18 +28,23 @@ _Arguments = TypeVarTuple("_Arguments")
 _Result = TypeVar("_Result")
 
 
+def default_count() -> int:
+    """Return one for each processor that this process may use, and two at least: one file shall not hold up all."""
+    return max(2, len(os.sched_getaffinity(0)))
+
+
 class WorkerProcesses:
     """Workers, each with one job at a time, for an ``async with`` block; a :class:`~lvseg_serve.workers.runner.Runner`.
 
     They are forks of a process that was started afresh for them, so they share neither threads nor locks with gRPC.
 
     Args:
-        count: How many; by default one for each processor that this process may use.
+        count: How many; by default :func:`default_count`.
         limits: What one job may cost.
     """
 
     def __init__(self, count: int | None = None, limits: WorkerLimits = DEFAULT_LIMITS) -> None:
-        self._count = count or len(os.sched_getaffinity(0))
+        self._count = count or default_count()
         self._limits = limits
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(_PRELOADED)
