@@ -28,9 +28,10 @@ from lvseg_serve.rpc.guard import Guard
 from lvseg_serve.rpc.server import Face, running_server
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.state import ServerState
+from lvseg_serve.supervisor import Notice, notify
 from lvseg_serve.workers.pool import WorkerProcesses
 
-_BEYOND_GRACE_S = 5.0
+BEYOND_GRACE_S = 5.0
 """For all that ends after the last request: threads and worker processes."""
 _LAST_WORDS_S = 2.0
 """For telling callers that the engine is lost."""
@@ -114,9 +115,10 @@ async def serve_until_told(first: LoadedModel, loader: ModelLoader, plan: Plan) 
                 log(EngineLost(error=str(error)))
                 asyncio.get_running_loop().call_later(_LAST_WORDS_S, end_now, Exit.ENGINE_LOST)
                 return Exit.ENGINE_LOST
+            notify(Notice.STOPPING)
             log(Stopping(signal=stop.result().name))
             began = perf_counter()
-            asyncio.get_running_loop().call_later(plan.grace_s + _BEYOND_GRACE_S, end_now, Exit.CUT_SHORT)
+            asyncio.get_running_loop().call_later(plan.grace_s + BEYOND_GRACE_S, end_now, Exit.CUT_SHORT)
     log(Stopped(drain_s=round(perf_counter() - began, 3)))
     return Exit.STOPPED
 
@@ -139,7 +141,7 @@ async def _admin(operations: Operations, plan: Plan) -> AsyncIterator[str | None
 
 
 class _Announcement:
-    """Says once, on standard output and in the log, that the server is ready."""
+    """Says once, on standard output, in the log and to a service manager, that the server is ready."""
 
     def __init__(self, state: ServerState, address: str, metrics: str | None, admin: str | None) -> None:
         self._state = state
@@ -152,6 +154,7 @@ class _Announcement:
         if not serving or self._said:
             return
         self._said = True
+        notify(Notice.READY)
         log(Ready.of(self._state.info, self._address, self._metrics, self._admin))
         model = self._state.info.model
         where = self._address if self._admin is None else f"{self._address}, admin on {self._admin}"

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -47,6 +48,16 @@ def pipe(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The socket of a service manager, as systemd names it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "manager"))
+        manager.settimeout(60)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "manager"))
+        yield manager
+
+
+@pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor() as threads:
         yield threads
@@ -62,7 +73,7 @@ def _refused(address: str) -> bool:
 
 
 def test_what_was_accepted_is_answered_after_sigterm_and_nothing_else_is(
-    serving_process: Serving, pipe: Path, threads: ThreadPoolExecutor, dicom: bytes
+    serving_process: Serving, pipe: Path, threads: ThreadPoolExecutor, manager: socket.socket, dicom: bytes
 ) -> None:
     with serving_process("--listen", "127.0.0.1:0", preamble=HOLD.format(pipe=str(pipe))) as running:
         with (
@@ -73,7 +84,9 @@ def test_what_was_accepted_is_answered_after_sigterm_and_nothing_else_is(
             with pipe.open("w"):  # the engine has the slice, until the block ends
                 health = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
                 assert next(health).status == health_pb2.HealthCheckResponse.SERVING
+                assert manager.recv(100) == b"READY=1"
                 running.process.send_signal(signal.SIGTERM)
+                assert manager.recv(100) == b"STOPPING=1"
                 assert next(health).status == health_pb2.HealthCheckResponse.NOT_SERVING
                 health.cancel()
                 while not _refused(running.address):

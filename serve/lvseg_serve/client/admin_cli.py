@@ -56,6 +56,7 @@ def main(
 
     A swap fails no request. A bundle that does not load, or does not say what it said at export, leaves the server as
     it was. BUNDLE is a folder on the server's machine, inside of its --bundles; a relative path counts from there.
+    The exit code of status is 1 when the server's health is NOT_SERVING.
 
     \b
     Examples:
@@ -71,9 +72,10 @@ def main(
     tls = None if tls_ca is None else Tls(ca=tls_ca, certificate=tls_certificate, key=tls_key)
     with AdminClient(server, timeout_s=timeout_s, tls=tls) as client:
         if action == Action.STATUS:
-            for line in _lines(client.status()):
+            status = client.status()
+            for line in _lines(status):
                 click.echo(line)
-            return
+            click.get_current_context().exit(0 if status.serving else 1)
         model, former = client.swap(bundle) if bundle is not None else client.roll_back()
     click.echo(f"{_named(model)} answers now; {_named(former)} can be rolled back to")
 

@@ -16,7 +16,7 @@ from lvseg_serve.canary import CanaryWatch
 from lvseg_serve.client.admin import AdminClient
 from lvseg_serve.client.admin_cli import main
 from lvseg_serve.client.security import Tls
-from lvseg_serve.models import ModelLoader, Models
+from lvseg_serve.models import LoadedModel, ModelLoader, Models
 from lvseg_serve.operations import Operations
 from lvseg_serve.rpc.admin import running_admin
 from lvseg_serve.rpc.guard import to_guard
@@ -24,25 +24,35 @@ from lvseg_serve.security_options import Security
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.state import ServerState
 
+LOADER = ModelLoader(
+    runtime="onnxruntime",
+    precision="auto",
+    threads=1,
+    plans=PlanOptions(),
+    max_message_bytes=2**20,
+    max_pending=64,
+)
+
 
 @pytest.fixture
-async def operations(tmp_path: Path, make_threshold_bundle: Callable[..., Path]) -> AsyncIterator[Operations]:
+def first(tmp_path: Path, make_threshold_bundle: Callable[..., Path]) -> LoadedModel:
+    return LOADER.load(load_bundle(make_threshold_bundle(tmp_path / "a", version="a")))
+
+
+@pytest.fixture
+def state(first: LoadedModel) -> ServerState:
+    return ServerState(first.info, serving=False)
+
+
+@pytest.fixture
+async def operations(
+    tmp_path: Path, make_threshold_bundle: Callable[..., Path], first: LoadedModel, state: ServerState
+) -> AsyncIterator[Operations]:
     """Of a server with the model a, beside which lie b and one that fails the gate."""
-    make_threshold_bundle(tmp_path / "a", version="a")
     make_threshold_bundle(tmp_path / "b", version="b", limit=2000)
     make_threshold_bundle(tmp_path / "wrong", version="w", trained_limit=2000)
-    loader = ModelLoader(
-        runtime="onnxruntime",
-        precision="auto",
-        threads=1,
-        plans=PlanOptions(),
-        max_message_bytes=2**20,
-        max_pending=64,
-    )
-    first = loader.load(load_bundle(tmp_path / "a"))
-    state = ServerState(first.info, serving=False)
     segmenter = Segmenter(first.engine, model=first.info.model, working_spacing_mm=1.5)
-    models = Models(segmenter, state, loader, first, bundles=tmp_path)
+    models = Models(segmenter, state, LOADER, first, bundles=tmp_path)
     watch = CanaryWatch(segmenter, lambda: models.current.canary, state)
     await watch.ask()
     yield Operations(models, segmenter, state, watch)
@@ -110,6 +120,13 @@ async def test_the_command_swaps_rolls_back_and_tells(address: str) -> None:
     assert (back.exit_code, back.output) == (0, f"{a} answers now; {b} can be rolled back to\n")
     status = (await _command(address, "status")).output
     assert f"former model: {b}\nhealth: SERVING\ncanaries: 1 passed, 0 failed" in status
+
+
+async def test_the_exit_code_tells_that_the_server_is_not_well(address: str, state: ServerState) -> None:
+    await state.turn("the engine is blind")
+    result = await _command(address, "status")
+    assert result.exit_code == 1
+    assert "health: NOT_SERVING: the engine is blind\n" in result.output
 
 
 @pytest.mark.parametrize(
