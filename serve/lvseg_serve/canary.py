@@ -21,8 +21,8 @@ class CanarySettings:
     """Canaries in a row that fail before the process is given up: a new one may do better."""
     timeout_s: float = 30.0
     """How long an answer may take. The canary goes before all slices that wait, so load does not delay it: before it
-    is at most the one call that the engine is at. The largest of these, 4 Mi pixels (rpc/kserve/pixels.py), takes the model
-    that comes with lvseg 3 s on one core; an engine that is silent for ten times as long hangs."""
+    is at most the one call that the engine is at. The largest of these, 4 Mi pixels (rpc/kserve/pixels.py), takes the
+    model that comes with lvseg 3 s on one core; an engine that is silent for ten times as long hangs."""
 
 
 DEFAULT_CANARIES = CanarySettings()

@@ -14,7 +14,9 @@ def _loaded_by(module: str) -> set[str]:
     return set(run.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["lvseg_serve.client", "lvseg_serve.client.cli"])
+@pytest.mark.parametrize(
+    "module", ["lvseg_serve.client", "lvseg_serve.client.cli", "lvseg_serve.client.admin_cli"]
+)
 def test_the_client_needs_neither_torch_nor_an_engine(module: str) -> None:
     assert not _loaded_by(module) & {"torch", "onnxruntime", "onnx", "lvseg_export"}
 
