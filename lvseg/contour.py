@@ -265,11 +265,11 @@ def mask_to_contour(mask: Mask) -> Points | None:
     Raises:
         ValueError: If ``mask`` is not 2-D, or neither bool nor integer.
     """
-    part = largest_part(mask)
-    box = bounding_box(part)
+    inside = check_mask(mask)
+    box = bounding_box(inside)
     if box is None:
         return None
-    return _boundary(part[box], box).outer
+    return _boundary(largest_part(inside[box]), box).outer
 
 
 def mask_boundaries(mask: Mask) -> tuple[Boundary, ...]:

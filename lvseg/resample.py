@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lvseg.box import bounding_box
 from lvseg.decision import ventricle
 
 
@@ -46,26 +45,8 @@ def to_working(
 
 
 def mask_from_working(probability: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.bool_]:
-    """Return a slice's mask (rows, columns): the :func:`ventricle` in a probability of the working grid.
-
-    As of :func:`from_working`, but for the part of the slice alone where the mask can be: where nothing near is above
-    0.5, no interpolation is.
-    """
-    mask = np.zeros(tuple(shape), dtype=np.bool_)
-    box = bounding_box(probability > 0.5)
-    if box is None:
-        return mask
-    if probability.shape == mask.shape:
-        mask[box] = ventricle(probability[box])
-        return mask
-    rows, columns = (
-        _reached(part, length, new_length)
-        for part, length, new_length in zip(box, probability.shape, mask.shape, strict=True)
-    )
-    down = _along(probability.shape[0], mask.shape[0])[rows] @ probability
-    across = _along(probability.shape[1], mask.shape[1])[columns] @ down.T
-    mask[rows, columns] = ventricle(np.ascontiguousarray(across.T))
-    return mask
+    """Return a slice's mask (rows, columns): the :func:`ventricle` in a probability of the working grid."""
+    return ventricle(from_working(probability, shape))
 
 
 def from_working(image: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.float32]:
@@ -88,26 +69,13 @@ def _along(length: int, new_length: int) -> sparse.csr_array:
     centres = np.clip((np.arange(new_length) + 0.5) * length / new_length - 0.5, 0, length - 1)
     before = np.floor(centres).astype(np.int64)
     linear = np.stack([1 - (centres - before), centres - before], axis=1)  # (new_length, 2)
-    reach, gaussian = _gaussian(_sigma(length, new_length))
+    reach, gaussian = _gaussian(max(0.0, (length / new_length - 1) / 2))
     taps = np.stack([before, before + 1], axis=1)[..., np.newaxis] + np.arange(-reach, reach + 1)
     weights = linear[..., np.newaxis] * gaussian  # (new_length, 2, 2 * reach + 1), as taps
     rows = np.broadcast_to(np.arange(new_length)[:, np.newaxis, np.newaxis], taps.shape)
     columns = np.clip(taps, 0, length - 1)  # the outermost pixels go on beyond the edge
     places = (rows.ravel(), columns.ravel())
     return sparse.csr_array((weights.ravel().astype(np.float32), places), shape=(new_length, length))
-
-
-def _reached(part: slice, length: int, new_length: int) -> slice:
-    """Return which of the new pixels along an axis have a weight for one of ``part``, and perhaps a few more."""
-    reach, _ = _gaussian(_sigma(length, new_length))
-    scale = new_length / length
-    first = math.floor((part.start - reach - 1) * scale) - 1
-    last = math.ceil((part.stop + reach + 1) * scale) + 1
-    return slice(max(0, first), min(new_length, last))
-
-
-def _sigma(length: int, new_length: int) -> float:
-    return max(0.0, (length / new_length - 1) / 2)
 
 
 def _gaussian(sigma: float) -> tuple[int, NDArray[np.float64]]:

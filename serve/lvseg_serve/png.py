@@ -22,7 +22,10 @@ def encode_mask(mask: NDArray[np.bool_]) -> bytes:
     """
     rows, columns = mask.shape
     packed = np.packbits(mask, axis=1)
-    lines = np.pad(packed, ((0, 0), (1, 0)))  # before each line the filter that it went through: 0 is none
+    lines = np.zeros(
+        (rows, 1 + packed.shape[1]), np.uint8
+    )  # first the filter that a line went through: 0 is none
+    lines[:, 1:] = packed
     header = struct.pack(">IIBBBBB", columns, rows, 1, 0, 0, 0, 0)  # one bit, grey; no choice but 0 thrice
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), level=1)), (b"IEND", b""))
     return _SIGNATURE + b"".join(_chunk(kind, data) for kind, data in chunks)

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from skimage.transform import resize
 
-from lvseg.decision import ventricle
 from lvseg.resample import from_working, mask_from_working, to_working, working_shape
 
 
@@ -53,17 +52,6 @@ def test_a_mask_is_the_ventricle_alone():
 
 def test_a_probability_that_is_nowhere_above_a_half_is_an_empty_mask():
     assert not mask_from_working(np.full((4, 5), 0.5, dtype=np.float32), (8, 10)).any()
-
-
-@pytest.mark.parametrize("shape", [(256, 300), (97, 80), (97, 300), (150, 120)])
-@pytest.mark.parametrize("centre", [(70, 60), (2, 118), (149, 0)])
-def test_a_mask_is_that_of_the_whole_probability(shape, centre):
-    rows, columns = np.mgrid[:150, :120]
-    distance = np.hypot(rows - centre[0], columns - centre[1])
-    probability = (1 / (1 + np.exp(distance - 20))).astype(np.float32)
-    np.testing.assert_array_equal(
-        mask_from_working(probability, shape), ventricle(from_working(probability, shape))
-    )
 
 
 @pytest.mark.parametrize("spacing_mm", [0.0, -1.0, float("nan"), float("inf")])
