@@ -21,7 +21,7 @@ from lvseg_serve.logs import AccessLog, log
 from lvseg_serve.metrics import Metrics, serving_metrics
 from lvseg_serve.models import LoadedModel, ModelLoader, Models
 from lvseg_serve.observation_options import Observation
-from lvseg_serve.observer import Observers
+from lvseg_serve.observer import Observer, Observers
 from lvseg_serve.operations import Operations
 from lvseg_serve.rpc.admin import running_admin
 from lvseg_serve.rpc.guard import Guard
@@ -102,7 +102,7 @@ async def serve_until_told(first: LoadedModel, loader: ModelLoader, plan: Plan) 
                 credentials=plan.guard.credentials,
                 interceptors=plan.guard.interceptors,
                 faces=plan.faces,
-                observer=Observers(AccessLog(), metrics),
+                observer=_observer(metrics, plan.observation),
                 grace_s=plan.grace_s,
             ) as address,
             _admin(Operations(models, segmenter, state, watch), plan) as admin_address,
@@ -121,6 +121,11 @@ async def serve_until_told(first: LoadedModel, loader: ModelLoader, plan: Plan) 
             asyncio.get_running_loop().call_later(plan.grace_s + BEYOND_GRACE_S, end_now, Exit.CUT_SHORT)
     log(Stopped(drain_s=round(perf_counter() - began, 3)))
     return Exit.STOPPED
+
+
+def _observer(metrics: Metrics, observation: Observation) -> Observer:
+    """Return who is told of each call; metrics that nobody may read are not kept."""
+    return AccessLog() if observation.metrics is None else Observers(AccessLog(), metrics)
 
 
 @asynccontextmanager

@@ -86,7 +86,7 @@ async def test_a_decoder_that_crashes_is_the_callers_fault():
 
 
 async def test_a_worker_that_does_not_answer_is_ended():
-    async with WorkerProcesses(1, WorkerLimits(wall_s=0.1)) as workers:
+    async with WorkerProcesses(1, WorkerLimits(wall_s=1.5)) as workers:
         with pytest.raises(WorkerLostError):
             await workers.run(time.sleep, 3600)
         assert await workers.run(operator.add, 1, 1) == 2
