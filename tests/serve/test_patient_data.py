@@ -217,6 +217,16 @@ def exercise(channel: grpc.Channel) -> dict[str, bytes]:
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, (name, heard[name])
         assert reason.encode() in heard[name], name
 
+    bad, _ = next(iter(refusals().values()))
+    series = [
+        pb.SegmentStreamRequest(id="good", slice=whole),
+        pb.SegmentStreamRequest(id="bad", slice=bad),
+        pb.SegmentStreamRequest(id="part", dicom_part=WORD.encode()),
+    ]
+    answers = list(stub.SegmentStream(iter(series), metadata=labelled))
+    assert [answer.WhichOneof("outcome") for answer in answers].count("error") == 2
+    heard["stream"] = b"\n".join(answer.SerializeToString() for answer in answers)
+
     raw = channel.unary_unary("/lvseg_api.v1.SegmentationService/Segment")
     made_up = channel.unary_unary(f"/{WORD}/{WORD}")
     huge = pb.SegmentRequest(dicom=WORD.encode() * 2**18).SerializeToString()
