@@ -72,7 +72,7 @@ def parse_stream_request(data: bytes) -> pb.SegmentStreamRequest:
     beside = 0
     for field in _fields(memoryview(data)):
         if field.number == _SLICE:
-            _check_request(field.content)
+            beside = _check_request(field.content, beside)  # a parser merges several into one
         elif field.number != _DICOM_PART:
             beside += len(field.content)
     if beside > _MOST_BYTES_BESIDE_DICOM:
@@ -87,13 +87,14 @@ def _parse(kind: type[_AnyMessage], data: bytes) -> _AnyMessage:
         raise _malformed("it cannot be parsed") from error
 
 
-def _check_request(data: memoryview) -> None:
-    beside = 0
+def _check_request(data: memoryview, beside: int = 0) -> int:
+    """Return how many bytes there are beside the file, those counted before among them."""
     for field in _fields(data):
         if field.number != _DICOM:
             beside += len(field.content)
         if beside > _MOST_BYTES_BESIDE_DICOM:
             raise too_long("contour") if field.number == _CONTOUR else _malformed("a field of it is too long")
+    return beside
 
 
 def _fields(data: memoryview) -> Iterator[_Field]:
