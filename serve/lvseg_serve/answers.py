@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lvseg.contour import Boundary
 from lvseg.metrics import Agreement
 from lvseg.plausibility import Plausibility
+from lvseg.shift import Shift
 
 
 class Output(StrEnum):
@@ -131,6 +132,9 @@ class SeriesSummary:
     """Slices that were segmented."""
     failed: int
     """Slices that were refused or failed."""
+    contour_shift: Shift | None = None
+    """How far the callers' contours lie off the masks, where the slices are of one series; None for fewer than two
+    slices of which both are known."""
 
 
 @dataclass(frozen=True, kw_only=True)

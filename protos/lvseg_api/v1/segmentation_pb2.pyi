@@ -543,23 +543,69 @@ class SeriesSummary(_message.Message):
 
     ANSWERED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
+    CONTOUR_SHIFT_FIELD_NUMBER: _builtins.int
     answered: _builtins.int
     """Slices that were segmented."""
     failed: _builtins.int
     """Slices that were refused or failed."""
+    @_builtins.property
+    def contour_shift(self) -> Global___ContourShift:
+        """How far the contours that came with the slices lie off the masks. It means something where the stream's slices
+        are of one series. Absent: fewer than two of them have a Plausibility.offset.
+        """
+
     def __init__(
         self,
         *,
         answered: _builtins.int = ...,
         failed: _builtins.int = ...,
+        contour_shift: Global___ContourShift | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contour_shift", b"contour_shift"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "failed", b"failed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "contour_shift", b"contour_shift", "failed", b"failed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SeriesSummary: _TypeAlias = SeriesSummary  # noqa: Y015
+
+@_typing.final
+class ContourShift(_message.Message):
+    """Whether the contours of a series all lie off in one direction, as by another origin of their coordinates."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SLICES_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    SYSTEMATIC_FIELD_NUMBER: _builtins.int
+    slices: _builtins.int
+    """Slices with a Plausibility.offset."""
+    systematic: _builtins.bool
+    """Whether it is no accident: at least 5 slices, and a mean at least 1.5 mm and 3 standard errors long."""
+    @_builtins.property
+    def mean(self) -> Global___Offset:
+        """Mean of their offsets."""
+
+    @_builtins.property
+    def standard_error(self) -> Global___Offset:
+        """Standard error of the mean, along x and y."""
+
+    def __init__(
+        self,
+        *,
+        slices: _builtins.int = ...,
+        mean: Global___Offset | None = ...,
+        standard_error: Global___Offset | None = ...,
+        systematic: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mean", b"mean", "standard_error", b"standard_error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mean", b"mean", "slices", b"slices", "standard_error", b"standard_error", "systematic", b"systematic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContourShift: _TypeAlias = ContourShift  # noqa: Y015
 
 @_typing.final
 class Agreement(_message.Message):

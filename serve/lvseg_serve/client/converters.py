@@ -10,6 +10,7 @@ from lvseg.contour import Boundary
 from lvseg.errors import ServerError
 from lvseg.metrics import Agreement
 from lvseg.plausibility import Flag, Plausibility
+from lvseg.shift import Shift
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_serve.answers import (
     ContourForm,
@@ -117,7 +118,11 @@ def from_segment_response(message: pb.SegmentResponse, outputs: Collection[Outpu
 
 def from_series_summary(message: pb.SeriesSummary) -> SeriesSummary:
     """Return what a server says of a stream."""
-    return SeriesSummary(answered=message.answered, failed=message.failed)
+    return SeriesSummary(
+        answered=message.answered,
+        failed=message.failed,
+        contour_shift=_shift(message.contour_shift) if message.HasField("contour_shift") else None,
+    )
 
 
 def from_server_info_response(message: pb.GetServerInfoResponse) -> ServerInfo:
@@ -189,8 +194,20 @@ def _plausibility(message: pb.Plausibility) -> Plausibility:
     return Plausibility(
         # A newer server may know more flags than this client, whose other figures hold all the same.
         flags=frozenset(_FLAGS[number] for number in message.flags if number in _FLAGS),
-        offset_mm=(message.offset.x_mm, message.offset.y_mm) if message.HasField("offset") else None,
+        offset_mm=_offset_mm(message.offset) if message.HasField("offset") else None,
     )
+
+
+def _shift(message: pb.ContourShift) -> Shift:
+    return Shift(
+        slices=message.slices,
+        mean_mm=_offset_mm(message.mean),
+        standard_error_mm=_offset_mm(message.standard_error),
+    )
+
+
+def _offset_mm(message: pb.Offset) -> tuple[float, float]:
+    return message.x_mm, message.y_mm
 
 
 def from_model(message: pb.ModelIdentity) -> ModelIdentity:

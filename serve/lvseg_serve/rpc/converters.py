@@ -14,6 +14,7 @@ from lvseg.contour import MAX_POINTS, Boundary, too_long
 from lvseg.errors import ContourError, InputError
 from lvseg.metrics import Agreement
 from lvseg.plausibility import Flag, Plausibility
+from lvseg.shift import Shift
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_serve.answers import (
     DEFAULT_OUTPUTS,
@@ -160,7 +161,12 @@ def to_segment_response(
 
 def to_series_summary(summary: SeriesSummary) -> pb.SeriesSummary:
     """Return the message that ends a stream."""
-    return pb.SeriesSummary(answered=summary.answered, failed=summary.failed)
+    shift = summary.contour_shift
+    return pb.SeriesSummary(
+        answered=summary.answered,
+        failed=summary.failed,
+        contour_shift=None if shift is None else _contour_shift(shift),
+    )
 
 
 def to_server_info_response(info: ServerInfo) -> pb.GetServerInfoResponse:
@@ -219,11 +225,24 @@ def _agreement(agreement: Agreement) -> pb.Agreement:
 
 
 def _plausibility(plausibility: Plausibility) -> pb.Plausibility:
-    offset = plausibility.offset_mm
+    offset_mm = plausibility.offset_mm
     return pb.Plausibility(
         flags=sorted(_FLAGS[flag] for flag in plausibility.flags),
-        offset=None if offset is None else pb.Offset(x_mm=offset[0], y_mm=offset[1]),
+        offset=None if offset_mm is None else _offset(offset_mm),
     )
+
+
+def _contour_shift(shift: Shift) -> pb.ContourShift:
+    return pb.ContourShift(
+        slices=shift.slices,
+        mean=_offset(shift.mean_mm),
+        standard_error=_offset(shift.standard_error_mm),
+        systematic=shift.systematic,
+    )
+
+
+def _offset(offset_mm: tuple[float, float]) -> pb.Offset:
+    return pb.Offset(x_mm=offset_mm[0], y_mm=offset_mm[1])
 
 
 def to_model(model: ModelIdentity) -> pb.ModelIdentity:

@@ -91,6 +91,21 @@ def test_each_slice_has_its_own_answer_and_the_stream_a_summary(
     assert summary == SeriesSummary(answered=40, failed=0)
 
 
+def test_the_summary_tells_that_the_contours_all_lie_off_in_one_direction(
+    stream: Stream, server: str, dicom: bytes, contour: np.ndarray
+) -> None:
+    # Pixels of 1.5 mm. The mean is (3.0, -1.5); along x the squares sum to 2 * 2.25, over 5 * 4, and its root is 0.474.
+    moves = [(1, -1), (2, -1), (2, -1), (2, -1), (3, -1)]
+    moved = (
+        SeriesSlice(id=str(number), dicom=dicom, contour=contour + move) for number, move in enumerate(moves)
+    )
+    _, summary = stream(server, [*moved, SeriesSlice(id="without a contour", dicom=dicom)])
+    shift = summary.contour_shift
+    assert (shift.slices, shift.systematic) == (5, True)
+    assert shift.mean_mm == pytest.approx((3.0, -1.5))
+    assert shift.standard_error_mm == pytest.approx((0.474, 0.0), abs=5e-4)
+
+
 def test_a_series_without_slices_has_no_answers(stream: Stream, server: str) -> None:
     assert stream(server, []) == ([], SeriesSummary(answered=0, failed=0))
 

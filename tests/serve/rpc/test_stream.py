@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+from numpy.typing import NDArray
 
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
@@ -45,6 +46,16 @@ async def test_each_slice_is_answered_under_its_id_and_a_summary_ends_the_stream
     areas = {result.id: result.segmentation.area_mm2 for result in results}
     assert areas == {str(count): count * 72 * 2.25 for count in range(1, 13)}
     assert (last.id, last.summary) == ("", pb.SeriesSummary(answered=12, failed=0))
+
+
+async def test_the_summary_says_whether_the_contours_lie_off_by_no_accident(
+    stub: SegmentationServiceStub, dicom: bytes, contour: NDArray[np.float64]
+) -> None:
+    moved = pb.Contour(points=pb.Polygon(points=[pb.Point(x=x + 2, y=y) for x, y in contour]))
+    *_, last = await answers(stub, (message(str(number), dicom, contour=moved) for number in range(5)))
+    shift = last.summary.contour_shift
+    assert (shift.slices, shift.systematic) == (5, True)
+    assert (shift.mean.x_mm, shift.mean.y_mm) == pytest.approx((3.0, 0.0))
 
 
 async def test_an_empty_stream_has_a_summary_alone(stub: SegmentationServiceStub) -> None:
