@@ -79,7 +79,11 @@ class WorkerProcesses:
             WorkerLostError: If the worker was killed; the same slice may be sent again.
         """
         worker = await self._idle.get()
-        answer = worker.begin((function, arguments))
+        try:
+            answer = worker.begin((function, arguments))
+        except BaseException:  # nothing of the job was sent: the worker is as idle as it was
+            self._idle.put_nowait(worker)
+            raise
         answer.add_done_callback(lambda done: self._free(worker, done))
         result: _Result = await asyncio.shield(answer)  # the worker goes on when its caller leaves
         return result
@@ -89,7 +93,7 @@ class WorkerProcesses:
             await asyncio.gather(*(self._add() for _ in range(self._count)))
         except BaseException as error:
             await self.close()
-            if isinstance(error, OSError):
+            if isinstance(error, OSError | EOFError):
                 raise ServerError(
                     f"worker processes cannot be started ({error}); {gettempdir()}, for temporary files, has "
                     "to be one that can be written to, with a path of at most 70 bytes: set TMPDIR"
@@ -145,7 +149,7 @@ class WorkerProcesses:
         while True:
             try:
                 return await self._add()
-            except OSError:  # no process or memory to be had: there may be later
+            except (OSError, EOFError):  # no process or memory to be had, or the one that forks was killed
                 await asyncio.sleep(_PAUSE_S)
 
 
@@ -179,14 +183,18 @@ class _Worker:
         asyncio.get_running_loop().add_reader(self._exchange.fileno(), self._read)
 
     def begin(self, job: Any) -> asyncio.Future[Any]:
-        """Send a job; the future is done when the worker is free again."""
+        """Send a job; the future is done when the worker is free again.
+
+        Raises:
+            Exception: If the job cannot be sent, such as one without room in the shared memory.
+        """
         loop = asyncio.get_running_loop()
-        self._answer = loop.create_future()
-        self._timeout = loop.call_later(self._limits.wall_s, self._process.kill)
         try:
             self._exchange.send(job, first=True)
         except OSError:
             loop.call_soon(self._lose)
+        self._answer = loop.create_future()
+        self._timeout = loop.call_later(self._limits.wall_s, self._process.kill)
         return self._answer
 
     async def end(self) -> None:

@@ -6,6 +6,7 @@ import operator
 import os
 import signal
 import time
+from multiprocessing import forkserver
 
 import numpy as np
 import pytest
@@ -42,6 +43,13 @@ async def test_more_jobs_than_workers_wait_for_their_turn():
         assert await asyncio.gather(*(workers.run(math.factorial, n) for n in range(20))) == [
             math.factorial(n) for n in range(20)
         ]
+
+
+async def test_a_job_that_cannot_be_sent_costs_no_worker():
+    async with WorkerProcesses(1) as workers:
+        with pytest.raises(Exception, match="pickle"):
+            await workers.run(operator.call, lambda: None)
+        assert await workers.run(math.factorial, 3) == 6
 
 
 async def test_a_refusal_comes_back_with_all_that_it_says(make_dicom):
@@ -112,6 +120,25 @@ async def test_a_worker_that_died_is_replaced():
         while workers.pids in ([former], []):
             await asyncio.sleep(0.01)
         assert workers.missing == 0
+        assert await workers.run(os.getpid) == workers.pids[0] != former
+
+
+async def test_a_worker_is_replaced_though_the_process_that_forks_it_is_lost_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with WorkerProcesses(1) as workers:
+        (former,) = workers.pids
+        read_signed, lost = forkserver.read_signed, iter([EOFError("unexpected EOF")])
+
+        def read(descriptor: int) -> int:
+            for error in lost:
+                raise error
+            return read_signed(descriptor)
+
+        monkeypatch.setattr(forkserver, "read_signed", read)
+        os.kill(former, signal.SIGKILL)
+        while workers.pids in ([former], []):
+            await asyncio.sleep(0.01)
         assert await workers.run(os.getpid) == workers.pids[0] != former
 
 
