@@ -46,7 +46,9 @@ class Unread:
         return self._data.pop()
 
 
-class _Field(NamedTuple):
+class Field(NamedTuple):
+    """One field of a message, as it was sent."""
+
     number: int
     content: memoryview
 
@@ -59,7 +61,7 @@ def parse_request(data: bytes) -> pb.SegmentRequest:
         ContourError: ``TOO_MANY_POINTS``, if its contour is what is too much.
     """
     _check_request(memoryview(data))
-    return _parse(pb.SegmentRequest, data)
+    return parse(pb.SegmentRequest, data)
 
 
 def parse_stream_request(data: bytes) -> pb.SegmentStreamRequest:
@@ -70,35 +72,44 @@ def parse_stream_request(data: bytes) -> pb.SegmentStreamRequest:
         ContourError: As :func:`parse_request`.
     """
     beside = 0
-    for field in _fields(memoryview(data)):
+    for field in fields(memoryview(data)):
         if field.number == _SLICE:
             beside = _check_request(field.content, beside)  # a parser merges several into one
         elif field.number != _DICOM_PART:
             beside += len(field.content)
     if beside > _MOST_BYTES_BESIDE_DICOM:
-        raise _malformed("a field of it is too long")
-    return _parse(pb.SegmentStreamRequest, data)
+        raise malformed("a field of it is too long")
+    return parse(pb.SegmentStreamRequest, data)
 
 
-def _parse(kind: type[_AnyMessage], data: bytes) -> _AnyMessage:
+def parse(kind: type[_AnyMessage], data: bytes) -> _AnyMessage:
+    """Return the message that bytes hold which were judged before.
+
+    Raises:
+        InputError: ``MALFORMED_MESSAGE``, if they hold none.
+    """
     try:
         return kind.FromString(data)
     except DecodeError as error:
-        raise _malformed("it cannot be parsed") from error
+        raise malformed("it cannot be parsed") from error
 
 
 def _check_request(data: memoryview, beside: int = 0) -> int:
     """Return how many bytes there are beside the file, those counted before among them."""
-    for field in _fields(data):
+    for field in fields(data):
         if field.number != _DICOM:
             beside += len(field.content)
         if beside > _MOST_BYTES_BESIDE_DICOM:
-            raise too_long("contour") if field.number == _CONTOUR else _malformed("a field of it is too long")
+            raise too_long("contour") if field.number == _CONTOUR else malformed("a field of it is too long")
     return beside
 
 
-def _fields(data: memoryview) -> Iterator[_Field]:
-    """Walk the fields of a message itself, not those of the messages in it."""
+def fields(data: memoryview) -> Iterator[Field]:
+    """Walk the fields of a message itself, not those of the messages in it.
+
+    Raises:
+        InputError: ``MALFORMED_MESSAGE``, if they are none or too many.
+    """
     position = 0
     for _ in range(_MOST_FIELDS):
         if position == len(data):
@@ -113,12 +124,12 @@ def _fields(data: memoryview) -> Iterator[_Field]:
         elif kind in _FIXED:
             position = start + _FIXED[kind]
         else:
-            raise _malformed("it has a group")
+            raise malformed("it has a group")
         if position > len(data):
-            raise _malformed("it is cut off")
-        yield _Field(key >> 3, data[start:position])
+            raise malformed("it is cut off")
+        yield Field(key >> 3, data[start:position])
     if position < len(data):
-        raise _malformed(f"it has more than {_MOST_FIELDS} fields")
+        raise malformed(f"it has more than {_MOST_FIELDS} fields")
 
 
 def _varint(data: memoryview, position: int) -> tuple[int, int]:
@@ -128,11 +139,12 @@ def _varint(data: memoryview, position: int) -> tuple[int, int]:
         number |= (byte & 127) << 7 * index
         if byte < 128:
             return number, position + index + 1
-    raise _malformed("it is cut off")
+    raise malformed("it is cut off")
 
 
-def _malformed(found: str) -> InputError:
-    expected = "one of lvseg_api.v1"
+def malformed(found: str) -> InputError:
+    """Return the error of a message in which something was found that no request has."""
+    expected = "one of the service's .proto file"
     return InputError(
         f"the message is malformed: {found}; expected {expected}",
         reason="MALFORMED_MESSAGE",

@@ -13,10 +13,13 @@ from grpc_health.v1 import health_pb2_grpc
 from tritonclient.grpc import service_pb2
 
 from lvseg_serve.rpc.kserve.servicer import KserveServicer
+from lvseg_serve.rpc.wire import Unread
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.state import ServerState
 
 _SERVICE = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+_JUDGED = {"ModelInfer": Unread, "ModelStreamInfer": None}
+"""What methods that parse their requests themselves take; the requests of the others cannot grow in memory."""
 
 
 def add_kserve(
@@ -35,11 +38,14 @@ def _handler(servicer: KserveServicer, method: MethodDescriptor) -> "grpc.RpcMet
         if method.client_streaming
         else grpc.unary_unary_rpc_method_handler
     )
+    behaviour = getattr(servicer, method.name, _not_offered)
     request = message_factory.GetMessageClass(method.input_type)
     response = message_factory.GetMessageClass(method.output_type)
     return make(
-        getattr(servicer, method.name, _not_offered),
-        request_deserializer=request.FromString,
+        behaviour,
+        request_deserializer=None
+        if behaviour is _not_offered
+        else _JUDGED.get(method.name, request.FromString),
         response_serializer=response.SerializeToString,
     )
 

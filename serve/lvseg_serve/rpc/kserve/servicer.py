@@ -15,8 +15,10 @@ from lvseg_serve.rpc.kserve.outputs import to_infer_response, wanted_outputs
 from lvseg_serve.rpc.kserve.parameters import refuse_parameters
 from lvseg_serve.rpc.kserve.spec import VERSION
 from lvseg_serve.rpc.kserve.statistics import Stage, Tally
+from lvseg_serve.rpc.kserve.wire import parse_infer_request
 from lvseg_serve.rpc.server import SERVICE
 from lvseg_serve.rpc.status import errors_as_status, to_status
+from lvseg_serve.rpc.wire import Unread
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.state import ServerState
 
@@ -100,17 +102,19 @@ class KserveServicer:
         ]
         return pb.RepositoryIndexResponse(models=models)
 
-    async def ModelInfer(self, request: pb.ModelInferRequest, context: _Context) -> pb.ModelInferResponse:  # noqa: N802
-        """Answer one request."""
+    async def ModelInfer(self, request: Unread, context: _Context) -> pb.ModelInferResponse:  # noqa: N802
+        """Answer one request; it comes as it was sent, to be judged before it is parsed."""
         async with errors_as_status(context):
-            return await self._infer(request)
+            return await self._infer(parse_infer_request(request.take()))
 
     async def ModelStreamInfer(  # noqa: N802
-        self, requests: AsyncIterator[pb.ModelInferRequest], _: _Context
+        self, requests: AsyncIterator[bytes], _: _Context
     ) -> AsyncIterator[pb.ModelStreamInferResponse]:
         """Answer requests in their order; one that fails is told so and does not end the stream."""
-        async for request in requests:
+        async for data in requests:
+            request = pb.ModelInferRequest()
             try:
+                request = parse_infer_request(data)
                 answer = pb.ModelStreamInferResponse(infer_response=await self._infer(request))
             except Exception as error:  # noqa: BLE001  nothing else stands between an error and the caller
                 answer = pb.ModelStreamInferResponse(

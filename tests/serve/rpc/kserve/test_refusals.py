@@ -85,6 +85,37 @@ def test_a_dicom_file_and_what_comes_with_it_may_come_one_by_one(
 
 
 @pytest.mark.parametrize(
+    "message",
+    [
+        request(*[Tensor()] * 65),
+        request(pixels(contents=pb.InferTensorContents(int_contents=[0] * 70_000))),
+        request(dicom(contents=pb.InferTensorContents(bytes_contents=[b""] * 65))),
+        request(*[pixels(shape=[1] * 10_000)] * 7),
+        request(model="x" * 70_000),
+    ],
+    ids=["inputs", "whole numbers", "elements", "sides", "a name"],
+)
+def test_a_message_that_would_grow_in_memory_is_refused_before_it_is_parsed(
+    stub: GRPCInferenceServiceStub, message: pb.ModelInferRequest
+) -> None:
+    reason, text = refused(stub, message)
+    assert reason == "MALFORMED_MESSAGE"
+    assert text.startswith("the message is malformed: it has more than")
+
+
+def test_bytes_that_are_no_message_do_not_end_a_stream(address: str) -> None:
+    with grpc.insecure_channel(address) as channel:
+        stream = channel.stream_stream(
+            "/inference.GRPCInferenceService/ModelStreamInfer",
+            response_deserializer=pb.ModelStreamInferResponse.FromString,
+        )
+        good = request(pixels(), raw=(ZEROS,), id="good").SerializeToString()
+        bad, answer = stream(iter([b"\xff\xff", good]))
+    assert bad.error_message.startswith("the message is malformed: it is cut off")
+    assert (answer.error_message, answer.infer_response.id) == ("", "good")
+
+
+@pytest.mark.parametrize(
     ("message", "reason", "text"),
     [
         (
