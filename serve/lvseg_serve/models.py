@@ -18,6 +18,7 @@ from lvseg_serve.info import server_info
 from lvseg_serve.logs import log
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.state import ServerState
+from lvseg_serve.withheld import describe
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -96,6 +97,7 @@ class Models:
         self._loader = loader
         self._current = first
         self._former: LoadedModel | None = None
+        self._handover: asyncio.Task[None] | None = None
         self._bundles = bundles
         self._same_grid = same_grid
         self._one_at_a_time = asyncio.Lock()
@@ -160,6 +162,9 @@ class Models:
                     "there is no former model: none was swapped since the server started",
                     reason="NO_FORMER_MODEL",
                 )
+            if self._handover is not None:
+                # Whoever swapped may have left before the former engine had finished, and it runs one call at a time.
+                await asyncio.wait([self._handover])
             return await self._switch(self._former)
 
     async def _load_and_switch(self, folder: Path) -> Swapped:
@@ -168,6 +173,9 @@ class Models:
                 loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self._load, folder)
             except (LvsegError, OSError) as error:
                 log(events.SwapFailed(error=str(error)))
+                raise
+            except Exception as error:  # a runtime may raise anything at a file that it does not understand
+                log(events.SwapFailed(error=describe(error)))
                 raise
             return await self._switch(loaded)
 
@@ -192,9 +200,10 @@ class Models:
         swapped = Swapped(loaded.info.model, former.info.model)
         log(events.Swapped.of(*swapped))
         # Up to the segmenter's own switch nothing else runs in the event loop.
-        await self._segmenter.swap(
+        self._handover = self._segmenter.swap(
             loaded.engine, model=loaded.info.model, working_spacing_mm=loaded.info.working_spacing_mm
         )
+        await asyncio.shield(self._handover)
         return swapped
 
 

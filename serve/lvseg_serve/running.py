@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lvseg.errors import EngineLostError, LvsegError
+from lvseg.errors import EngineLostError
 from lvseg_serve.admin_options import Admin
 from lvseg_serve.answers import ServerInfo
 from lvseg_serve.canary import CanarySettings, CanaryWatch
@@ -194,8 +194,8 @@ async def _reload_when_told(models: Models) -> None:
             await models.reload()
         except EngineLostError:
             raise
-        except (LvsegError, OSError):
-            continue  # logged, and the model is what it was
+        except Exception:  # noqa: BLE001, S112  logged, whatever it is, and the model is what it was
+            continue
 
 
 async def _first_of(*works: Coroutine[Any, Any, Any]) -> None:

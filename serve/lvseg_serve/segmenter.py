@@ -171,16 +171,23 @@ class Segmenter:
             return (await served.batcher.run(pixels, urgent=True)).prediction
 
     async def lost(self) -> None:
-        """Wait until an engine is lost; for ever, mostly. Whoever's slices it had has the error."""
-        await self._lost.wait()
+        """Wait until an engine is lost; for ever, mostly. Whoever's slices it had has the error.
 
-    async def swap(self, engine: Engine, *, model: ModelIdentity, working_spacing_mm: float) -> None:
+        Each loss is told once: one of an engine that no longer answers says nothing of its successor.
+        """
+        await self._lost.wait()
+        self._lost.clear()
+
+    def swap(
+        self, engine: Engine, *, model: ModelIdentity, working_spacing_mm: float
+    ) -> "asyncio.Task[None]":
         """Let another engine answer from now on.
 
-        Slices that are under way are finished by the engine that they began with; returns once it has no more.
+        Slices that are under way are finished by the engine that they began with; what is returned is done once it
+        has no more.
         """
         former, self._served = self._served, self._serve(engine, model, working_spacing_mm)
-        await former.close()
+        return asyncio.create_task(former.close())
 
     async def close(self) -> None:
         """Finish the work that has begun and end the threads."""

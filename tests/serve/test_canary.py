@@ -182,6 +182,19 @@ async def test_an_engine_that_is_lost_at_a_slice_ends_it_at_once(
     assert state.why == "the engine is lost: cudaErrorIllegalAddress"
 
 
+async def test_a_loss_is_told_once(make_watch, segmenters, engine, dicom: bytes) -> None:
+    make_watch(engine)
+    engine.error = EngineLostError("of the engine before this one")
+    with pytest.raises(EngineLostError):
+        await segmenters[-1].segment(SliceRequest(dicom=dicom))
+    await segmenters[-1].lost()
+    engine.error = None
+    again = asyncio.create_task(segmenters[-1].lost())
+    await segmenters[-1].segment(SliceRequest(dicom=dicom))
+    assert not again.done()
+    again.cancel()
+
+
 async def test_the_canary_takes_no_place_and_waits_for_no_slice(
     make_watch, segmenters, gated_engine, dicom: bytes
 ) -> None:

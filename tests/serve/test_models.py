@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lvseg.errors import BundleError, EngineError, InputError, OptionError
-from lvseg_export.bundle import load_bundle
+from lvseg_export.bundle import Bundle, load_bundle
 from lvseg_export.engines.plans import PlanOptions
 from lvseg_serve.events import SwapFailed
 from lvseg_serve.models import LoadedModel, ModelLoader, Models
@@ -156,6 +156,48 @@ async def test_a_slice_is_answered_by_the_model_that_it_began_with(
     await swapping
     assert ((await slice_).model.version, (await slice_).area_mm2) == ("a", 900.0)
     await segmenter.close()
+
+
+async def test_the_way_back_waits_for_the_former_engine_though_whoever_swapped_has_left(
+    gated_engine, first: LoadedModel, bundles: Path, dicom: bytes
+) -> None:
+    held = replace(first, engine=gated_engine)
+    segmenter = Segmenter(gated_engine, model=held.info.model, working_spacing_mm=1.5)
+    models = Models(segmenter, ServerState(held.info), LOADER, held, bundles=bundles)
+    slice_ = asyncio.create_task(segmenter.segment(SliceRequest(dicom=dicom)))
+    await asyncio.to_thread(gated_engine.entered.wait, 60)
+    swapping = asyncio.create_task(models.swap(Path("b")))
+    while models.former is None:
+        await asyncio.sleep(0.001)
+    swapping.cancel()
+    await asyncio.wait([swapping])
+    way_back = asyncio.create_task(models.roll_back())
+    assert (await segmenter.segment(SliceRequest(dicom=dicom))).model.version == "b"
+    assert models.current is not held
+    gated_engine.gate.set()
+    await way_back
+    assert models.current is held
+    assert (await slice_).model.version == "a"
+    await segmenter.close()
+
+
+async def test_a_runtime_that_raises_what_nobody_knows_changes_nothing_and_the_log_withholds_its_text(
+    segmenter: Segmenter,
+    state: ServerState,
+    first: LoadedModel,
+    bundles: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class BrokenLoader(ModelLoader):
+        def load(self, bundle: Bundle) -> LoadedModel:  # noqa: ARG002
+            raise RuntimeError("Planted^Name")
+
+    models = Models(segmenter, state, BrokenLoader(**vars(LOADER)), first, bundles=bundles)
+    with pytest.raises(RuntimeError):
+        await models.swap(Path("b"))
+    assert (models.current, models.former) == (first, None)
+    (failed,) = [record.msg for record in caplog.records]
+    assert failed.error.startswith("RuntimeError: (text withheld)")
 
 
 async def test_no_slice_fails_while_models_come_and_go(
