@@ -15,3 +15,5 @@ TIMEOUT_S = 30.0
 """How long a client waits for one answer."""
 SWAP_S = 600.0
 """How long an operator waits for another model: TensorRT may have to build an engine first."""
+MAX_ID = 128
+"""Characters of the longest id of a stream's slice."""

@@ -14,10 +14,10 @@ from lvseg_serve.answers import Output, Segmentation, SeriesSummary
 from lvseg_serve.client.converters import from_segment_response, from_series_summary, to_message
 from lvseg_serve.client.errors import from_status, no_answer, typed_errors
 from lvseg_serve.client.security import Tls
+from lvseg_serve.defaults import MAX_ID
 
 PART_BYTES = 2**19
 """Of a file in one message: even with a contour beside it, no server's limit is that low."""
-MAX_ID = 128
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

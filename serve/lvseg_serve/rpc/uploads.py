@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 from lvseg.errors import InputError
 from lvseg_api.v1 import segmentation_pb2 as pb
-
-MAX_ID = 128
-"""Characters of the longest id."""
+from lvseg_serve.defaults import MAX_ID
 
 
 @dataclass(frozen=True)
