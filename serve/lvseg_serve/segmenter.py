@@ -20,7 +20,8 @@ from lvseg_serve.workers.runner import Runner
 from lvseg_serve.workers.threads import WorkerThreads
 
 _SHORTEST_RETRY_S = 0.1
-_ORDINARY_PIXELS = 320 * 320
+_ORDINARY_PIXELS = 384 * 384
+"""Of a slice and of its working grid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +148,8 @@ class Segmenter:
     ) -> Finished:
         """Run the stage after the engine here for an ordinary slice: the way to a worker would take as long."""
         grid, compared = prepared.grid, prepared.compared
-        if compared is None and grid.shape[0] * grid.shape[1] <= _ORDINARY_PIXELS:
+        pixels = max(grid.shape[0] * grid.shape[1], probability.size)
+        if compared is None and pixels <= _ORDINARY_PIXELS:
             return finish(probability, grid, compared, request.outputs)
         return await self._runner.run(finish, probability, grid, compared, request.outputs)
 
