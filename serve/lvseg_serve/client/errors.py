@@ -14,6 +14,10 @@ from lvseg_serve.client.tls_faults import tls_fault
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _OVERLOAD = "OVERLOAD"
+STREAM_REFUSED = "STREAM_REFUSED"
+"""Reason of a call that gRPC's server turned away by itself, as it may when callers cancel many calls."""
+_STREAM_REFUSED = "RST_STREAM with error code 7"  # REFUSED_STREAM: nothing was done (RFC 9113, section 8.7)
+_REFUSED_PAUSE_S = 0.1
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -80,6 +84,13 @@ def _typed(
             f"the server at {address} lets nobody in without a token that it knows (--token-file): {details}"
         )
         return SecurityError(message, code=code.name, reason=info.reason)
+    if code is grpc.StatusCode.UNAVAILABLE and _STREAM_REFUSED in details:
+        return ServerError(
+            f"the server at {address} refused the call before it looked at it; send the slice again",
+            code=code.name,
+            reason=STREAM_REFUSED,
+            retry_after_s=_REFUSED_PAUSE_S,
+        )
     if code is grpc.StatusCode.UNAVAILABLE and not info.reason:
         if fault := tls_fault(address, details, tls):
             return fault
