@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import click
@@ -26,6 +25,7 @@ from grpc_status import rpc_status
 
 from fuzz.hostile import Hostile, hostile_requests, make_slice
 from lvseg_api.v1 import segmentation_pb2 as pb
+from lvseg_serve.processes import descendants, resident_bytes
 
 METHOD = "/lvseg_api.v1.SegmentationService/Segment"
 LOOK_EVERY_S = 0.005
@@ -181,13 +181,7 @@ def _send(segment: grpc.UnaryUnaryMultiCallable, request: bytes) -> Outcome:
 
 def _resident_mib(pid: int) -> float:
     """Return the resident memory of a process and all below it; memory that they share counts once for each."""
-    place = Path(f"/proc/{pid}")
-    try:
-        pages = int((place / "statm").read_text().split()[1])
-        below = [child for task in place.glob("task/*/children") for child in task.read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):  # it has just ended
-        return 0.0
-    return pages * 4096 / MIB + sum(_resident_mib(int(child)) for child in below)
+    return sum(map(resident_bytes, (pid, *descendants(pid)))) / MIB
 
 
 def _size(length: int) -> str:

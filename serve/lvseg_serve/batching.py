@@ -149,11 +149,14 @@ class Batcher:
         first = waiting[0]
         shape, room = first.pixels.shape[1:], 0 if first.urgent else self._room(first.pixels)
         taken: list[_Job] = []
+        left: deque[_Job] = deque()
         for job in waiting:
             if job is first or (job.pixels.shape[1:] == shape and len(job.pixels) <= room):
                 taken.append(job)
                 room -= len(job.pixels)
-        self._waiting = deque(job for job in waiting if job not in taken)
+            else:
+                left.append(job)
+        self._waiting = left
         return taken
 
     def _room(self, pixels: NDArray[np.float32]) -> int:

@@ -1,14 +1,14 @@
 """Whether the server can answer, found out by asking it: a phantom through the engine, again and again."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from lvseg.errors import EngineError, EngineLostError
 from lvseg_export.gate import Canary
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.state import ServerState
+from lvseg_serve.waiting import first_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class CanaryWatch:
         """
         while True:
             await self.ask()
-            await _first_of(self._due.wait(), self._segmenter.lost(), timeout_s=self._settings.every_s)
+            await first_of(self._due.wait(), self._segmenter.lost(), timeout_s=self._settings.every_s)
             self._due.clear()
 
     async def ask(self) -> None:
@@ -118,12 +118,3 @@ class CanaryWatch:
         except Exception as error:  # an engine that is broken may raise anything
             raise EngineError(f"the engine raised {type(error).__name__} at the canary") from error
         await asyncio.to_thread(canary.check, found)
-
-
-async def _first_of(*waits: Coroutine[Any, Any, Any], timeout_s: float) -> None:
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()

@@ -58,7 +58,7 @@ def capacity_options() -> Callable[[_Command], _Command]:
         click.option(
             "--workers",
             type=click.IntRange(min=1),
-            help="Processes that read slices and make masks.  [default: one for each processor, and two at least]",
+            help="Processes that read slices.  [default: one for each processor, and two at least]",
         ),
         click.option(
             "--worker-memory-mib",

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,12 +25,12 @@ from lvseg.errors import ServerError
 from lvseg_serve.address import parse_address
 from lvseg_serve.answers import ServerInfo, StageTimings
 from lvseg_serve.observer import ENGINE_LOST, INTERNAL, OVERLOAD, WORKER_LOST, Call, Observer
+from lvseg_serve.processes import descendants, resident_bytes
 
 _STAGES = ("decode", "resample", "inference", "postprocess", "compare")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """From a stage of a small slice to the time-out of the clients."""
 _SLICES = (1, 2, 4, 8, 16, 32, 64)
-_PROC = Path("/proc")
 
 
 class Metrics(Observer):
@@ -218,25 +217,6 @@ class _Memory(Collector):
             "Resident memory; pages that processes share count in each.",
             labels=["processes"],
         )
-        memory.add_metric(["server"], _resident_bytes(own))
-        memory.add_metric(["workers"], sum(map(_resident_bytes, _descendants(own))))
+        memory.add_metric(["server"], resident_bytes(own))
+        memory.add_metric(["workers"], sum(map(resident_bytes, descendants(own))))
         return (memory,)
-
-
-def _descendants(pid: int) -> Iterator[int]:
-    for listed in (_PROC / str(pid) / "task").glob("*/children"):
-        try:
-            children = listed.read_text().split()
-        except OSError:  # the thread is gone
-            continue
-        for child in map(int, children):
-            yield child
-            yield from _descendants(child)
-
-
-def _resident_bytes(pid: int) -> int:
-    try:
-        pages = int((_PROC / str(pid) / "statm").read_text().split()[1])
-    except OSError:  # gone
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -2,11 +2,10 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import click
 
@@ -29,6 +28,7 @@ from lvseg_serve.rpc.server import Face, running_server
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.state import ServerState
 from lvseg_serve.supervisor import Notice, notify
+from lvseg_serve.waiting import first_of
 from lvseg_serve.workers.pool import WorkerProcesses
 
 BEYOND_GRACE_S = 5.0
@@ -66,6 +66,7 @@ async def serve_until_told(first: LoadedModel, loader: ModelLoader, plan: Plan) 
     stop = _stop_signal()
     state = ServerState(first.info, serving=False)
     metrics = Metrics(first.info)
+    observer = _observer(metrics, plan.observation)
     async with WorkerProcesses(plan.capacity.workers, plan.capacity.worker_limits) as workers:
         segmenter = Segmenter(
             first.engine,
@@ -74,7 +75,7 @@ async def serve_until_told(first: LoadedModel, loader: ModelLoader, plan: Plan) 
             runner=workers,
             room=plan.capacity.room,
             batches=plan.capacity.batches,
-            observe=metrics.batch,
+            observe=observer.batch,
         )
         metrics.watch(
             pending=lambda: segmenter.pending,
@@ -102,7 +103,7 @@ async def serve_until_told(first: LoadedModel, loader: ModelLoader, plan: Plan) 
                 credentials=plan.guard.credentials,
                 interceptors=plan.guard.interceptors,
                 faces=plan.faces,
-                observer=_observer(metrics, plan.observation),
+                observer=observer,
                 grace_s=plan.grace_s,
             ) as address,
             _admin(Operations(models, segmenter, state, watch), plan) as admin_address,
@@ -110,7 +111,7 @@ async def serve_until_told(first: LoadedModel, loader: ModelLoader, plan: Plan) 
             announcement = _Announcement(state, address, metrics_address, admin_address)
             await state.follow(announcement.tell)
             try:
-                await _first_of(asyncio.wait([stop]), watch.run(), _reload_when_told(models))
+                await first_of(asyncio.wait([stop]), watch.run(), _reload_when_told(models))
             except EngineLostError as error:
                 log(EngineLost(error=str(error)))
                 asyncio.get_running_loop().call_later(_LAST_WORDS_S, end_now, Exit.ENGINE_LOST)
@@ -124,7 +125,7 @@ async def serve_until_told(first: LoadedModel, loader: ModelLoader, plan: Plan) 
 
 
 def _observer(metrics: Metrics, observation: Observation) -> Observer:
-    """Return who is told of each call; metrics that nobody may read are not kept."""
+    """Return who is told of what happens; metrics that nobody may read are not kept."""
     return AccessLog() if observation.metrics is None else Observers(AccessLog(), metrics)
 
 
@@ -196,16 +197,3 @@ async def _reload_when_told(models: Models) -> None:
             raise
         except Exception:  # noqa: BLE001, S112  logged, whatever it is, and the model is what it was
             continue
-
-
-async def _first_of(*works: Coroutine[Any, Any, Any]) -> None:
-    """Wait for the first that ends, cancel the others, and raise what the first one raised."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()

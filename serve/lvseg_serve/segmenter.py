@@ -47,8 +47,8 @@ class Answered(NamedTuple):
 class Segmenter:
     """Segments slices with one engine, without holding up the event loop.
 
-    Reading and the work after the engine run in workers; the engine has a thread of its own, where slices that wait go
-    together as :class:`~lvseg_serve.batching.Batcher` says.
+    Reading runs in workers, and so does the work after the engine where it is more than the way to a worker; the engine
+    has a thread of its own, where slices that wait go together as :class:`~lvseg_serve.batching.Batcher` says.
 
     Args:
         engine: Runs the model.

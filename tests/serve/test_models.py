@@ -11,21 +11,13 @@ import pytest
 
 from lvseg.errors import BundleError, EngineError, InputError, OptionError
 from lvseg_export.bundle import Bundle, load_bundle
-from lvseg_export.engines.plans import PlanOptions
 from lvseg_serve.events import SwapFailed
 from lvseg_serve.models import LoadedModel, ModelLoader, Models
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.stages import SliceRequest
 from lvseg_serve.state import ServerState
+from tests.serve.loading import LOADER
 
-LOADER = ModelLoader(
-    runtime="onnxruntime",
-    precision="auto",
-    threads=1,
-    plans=PlanOptions(),
-    max_message_bytes=2**20,
-    max_pending=64,
-)
 FINDS_NOTHING = 2000
 """A limit that is above all of the test's slice."""
 

@@ -4,20 +4,16 @@
 """
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from lvseg.errors import EngineError
 from lvseg_serve.bench.sources import Source, find_source
+from lvseg_serve.processes import own_kib
 
-_STATUS = Path("/proc/self/status")
-_KIB = {name: re.compile(rf"^{name}:\s+(\d+) kB$", re.MULTILINE) for name in ("VmRSS", "VmHWM")}
-"""Resident memory now, and its peak since the process began."""
 _TIMEOUT_S = 600
 
 
@@ -60,10 +56,10 @@ def main() -> None:
 
 
 def _kib(name: str) -> int:
-    found = _KIB[name].search(_STATUS.read_text())
+    found = own_kib(name)
     if found is None:
-        raise EngineError(f"{_STATUS} tells no {name}: leave out --memory")
-    return int(found[1])
+        raise EngineError(f"/proc/self/status tells no {name}: leave out --memory")
+    return found
 
 
 if __name__ == "__main__":

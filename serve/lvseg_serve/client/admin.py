@@ -3,13 +3,11 @@
 from types import TracebackType
 from typing import Self
 
-import grpc
-
 from lvseg_api.v1 import admin_pb2 as pb
 from lvseg_api.v1.admin_pb2_grpc import AdminServiceStub
 from lvseg_serve import defaults
 from lvseg_serve.answers import Status, Swapped
-from lvseg_serve.client.channel import channel_settings
+from lvseg_serve.client.channel import channel_settings, open_channel
 from lvseg_serve.client.converters import from_model
 from lvseg_serve.client.errors import typed_errors
 from lvseg_serve.client.security import Access, Tls
@@ -32,11 +30,7 @@ class AdminClient:
         self._timeout_s = timeout_s
         self._tls = tls
         settings = channel_settings(address, defaults.MAX_MESSAGE_MIB, Access(tls))
-        self._channel = (
-            grpc.insecure_channel(address, settings.options)
-            if settings.credentials is None
-            else grpc.secure_channel(address, settings.credentials, settings.options)
-        )
+        self._channel = open_channel(address, settings)
         self._stub = AdminServiceStub(self._channel)
 
     def status(self) -> Status:

@@ -19,6 +19,13 @@ class ChannelSettings:
     """Headers of each call."""
 
 
+def open_channel(address: str, settings: ChannelSettings) -> grpc.Channel:
+    """Return a channel for ordinary code; the connection is made with the first call."""
+    if settings.credentials is None:
+        return grpc.insecure_channel(address, settings.options)
+    return grpc.secure_channel(address, settings.credentials, settings.options)
+
+
 def channel_settings(address: str, max_message_mib: int, access: Access) -> ChannelSettings:
     """Return how to call a server.
 

@@ -11,9 +11,9 @@ from google.rpc import error_details_pb2, status_pb2
 from lvseg.errors import InputError, LvsegError, SecurityError, ServerError
 from lvseg_serve.client.security import Tls
 from lvseg_serve.client.tls_faults import tls_fault
+from lvseg_serve.observer import OVERLOAD
 
 _DETAILS_KEY = "grpc-status-details-bin"
-_OVERLOAD = "OVERLOAD"
 STREAM_REFUSED = "STREAM_REFUSED"
 """Reason of a call that gRPC's server turned away by itself, as it may when callers cancel many calls."""
 _STREAM_REFUSED = "RST_STREAM with error code 7"  # REFUSED_STREAM: nothing was done (RFC 9113, section 8.7)
@@ -97,7 +97,7 @@ def _typed(
         message = f"no server at {address} answers; check the address, or start one with lvseg-serve"
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return no_answer(address, timeout_s)
-    elif info.reason == _OVERLOAD:
+    elif info.reason == OVERLOAD:
         message = f"the server at {address} is busy: {details}"
     elif code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         message = f"the server at {address} or this client (--max-message-mib) refused the message: {details}"

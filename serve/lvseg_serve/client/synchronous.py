@@ -5,7 +5,6 @@ from time import sleep
 from types import TracebackType
 from typing import Self
 
-import grpc
 from numpy.typing import ArrayLike
 
 from lvseg.errors import ServerError
@@ -13,7 +12,7 @@ from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from lvseg_serve import defaults
 from lvseg_serve.answers import DEFAULT_OUTPUTS, Output, Segmentation, ServerInfo
-from lvseg_serve.client.channel import channel_settings
+from lvseg_serve.client.channel import channel_settings, open_channel
 from lvseg_serve.client.conversation import Conversation, SeriesSlice
 from lvseg_serve.client.converters import from_segment_response, from_server_info_response, to_message
 from lvseg_serve.client.errors import typed_errors
@@ -56,11 +55,7 @@ class Client:
         self._tls = tls
         settings = channel_settings(address, max_message_mib, Access(tls, token))
         self._metadata = settings.metadata
-        self._channel = (
-            grpc.insecure_channel(address, settings.options)
-            if settings.credentials is None
-            else grpc.secure_channel(address, settings.credentials, settings.options)
-        )
+        self._channel = open_channel(address, settings)
         self._stub = SegmentationServiceStub(self._channel)
 
     def segment(

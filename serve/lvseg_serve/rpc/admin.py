@@ -7,13 +7,13 @@ from pathlib import Path
 import grpc
 from grpc_reflection.v1alpha import reflection
 
-from lvseg.errors import ServerError
 from lvseg_api.v1 import admin_pb2 as pb
 from lvseg_api.v1 import admin_pb2_grpc
 from lvseg_serve.answers import Status
 from lvseg_serve.operations import Operations
 from lvseg_serve.ports import check_free
 from lvseg_serve.rpc.converters import to_model
+from lvseg_serve.rpc.listening import ALONE, listen_on
 from lvseg_serve.rpc.status import errors_as_status
 
 SERVICE = pb.DESCRIPTOR.services_by_name["AdminService"].full_name
@@ -73,20 +73,13 @@ async def running_admin(
         ServerError: If the address cannot be bound.
     """
     check_free(listen, option="--admin")
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(options=[ALONE])
     admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(operations), server)
     reflection.enable_server_reflection((SERVICE, reflection.SERVICE_NAME), server)
-    try:
-        bound = (
-            server.add_insecure_port(listen)
-            if credentials is None
-            else server.add_secure_port(listen, credentials)
-        )
-    except RuntimeError as error:
-        raise ServerError(f"cannot listen on {listen}; choose another --admin") from error
+    address = listen_on(server, listen, credentials, option="--admin")
     await server.start()
     try:
-        yield f"{listen.rpartition(':')[0]}:{bound}"
+        yield address
     finally:
         await server.stop(None)
 

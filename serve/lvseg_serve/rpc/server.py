@@ -8,7 +8,6 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from lvseg.errors import ServerError
 from lvseg_api.v1 import segmentation_pb2
 from lvseg_serve import defaults
 from lvseg_serve.answers import ServerInfo
@@ -16,6 +15,7 @@ from lvseg_serve.observer import SILENT, Observer
 from lvseg_serve.ports import check_free
 from lvseg_serve.rpc.calls import CallObservation
 from lvseg_serve.rpc.connections import ConnectionLimits
+from lvseg_serve.rpc.listening import ALONE, listen_on
 from lvseg_serve.rpc.servicer import SegmentationServicer, add_to_server
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.state import ServerState
@@ -75,8 +75,7 @@ async def running_server(
         server = grpc.aio.server(
             interceptors=[observation, *interceptors],  # it is first, so as to see what the others refuse
             options=[
-                # Linux would let a second server share the port and take half of the requests.
-                ("grpc.so_reuseport", 0),
+                ALONE,
                 ("grpc.max_receive_message_length", limits.max_message_bytes),
                 ("grpc.max_send_message_length", limits.max_message_bytes),
                 *connections.options(),
@@ -88,14 +87,7 @@ async def running_server(
         services = (*_SERVICES, *(face(server, segmenter, state, checks) for face in faces))
         reflection.enable_server_reflection(services, server)
         observation.name_methods_of(services)
-        try:
-            bound = (
-                server.add_insecure_port(listen)
-                if credentials is None
-                else server.add_secure_port(listen, credentials)
-            )
-        except RuntimeError as error:
-            raise ServerError(f"cannot listen on {listen}; choose another --listen") from error
+        address = listen_on(server, listen, credentials, option="--listen")
 
         async def tell(serving: bool) -> None:
             for name in (health.OVERALL_HEALTH, SERVICE):
@@ -109,7 +101,7 @@ async def running_server(
 
         await state.follow(observe)
         try:
-            yield f"{listen.rpartition(':')[0]}:{bound}"
+            yield address
         finally:
             observer.ready(False)
             await checks.enter_graceful_shutdown()

@@ -1,11 +1,11 @@
 """What a worker may use at most."""
 
 import math
-import re
 import resource
 import time
 from dataclasses import dataclass
-from pathlib import Path
+
+from lvseg_serve.processes import own_kib
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +25,10 @@ DEFAULT_LIMITS = WorkerLimits()
 
 def limit_memory(memory_bytes: int) -> None:
     """Let this process allocate so many bytes more than it has; then allocation fails (``RLIMIT_DATA``)."""
-    status = Path("/proc/self/status").read_text()
-    found = re.search(r"^VmData:\s+(\d+) kB$", status, re.MULTILINE)
-    if found is None:
+    kib = own_kib("VmData")
+    if kib is None:
         raise OSError("/proc/self/status names no VmData; expected Linux")
-    limit = int(found[1]) * 1024 + memory_bytes
+    limit = kib * 1024 + memory_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 

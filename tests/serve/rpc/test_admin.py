@@ -10,28 +10,19 @@ from click.testing import CliRunner, Result
 
 from lvseg.errors import InputError, ServerError
 from lvseg_export.bundle import load_bundle
-from lvseg_export.engines.plans import PlanOptions
 from lvseg_serve.admin_options import Admin
 from lvseg_serve.canary import CanaryWatch
 from lvseg_serve.client.admin import AdminClient
 from lvseg_serve.client.admin_cli import main
 from lvseg_serve.client.security import Tls
-from lvseg_serve.models import LoadedModel, ModelLoader, Models
+from lvseg_serve.models import LoadedModel, Models
 from lvseg_serve.operations import Operations
 from lvseg_serve.rpc.admin import running_admin
 from lvseg_serve.rpc.guard import to_guard
 from lvseg_serve.security_options import Security
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.state import ServerState
-
-LOADER = ModelLoader(
-    runtime="onnxruntime",
-    precision="auto",
-    threads=1,
-    plans=PlanOptions(),
-    max_message_bytes=2**20,
-    max_pending=64,
-)
+from tests.serve.loading import LOADER
 
 
 @pytest.fixture

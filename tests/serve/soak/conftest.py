@@ -3,11 +3,12 @@
 import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from lvseg_serve.processes import descendants
 
 SECONDS = float(os.environ.get("LVSEG_SOAK_S", "60"))
 """How long each of the tests that go on for a while does so."""
@@ -41,14 +42,7 @@ def numbered(make_dicom: Callable[..., bytes]) -> Numbered:
 
 def family(pid: int) -> list[int]:
     """Return a process and all below it; without those that end meanwhile."""
-    with suppress(FileNotFoundError, ProcessLookupError):
-        children = [
-            int(child)
-            for thread in Path(f"/proc/{pid}/task").iterdir()
-            for child in (thread / "children").read_text().split()
-        ]
-        return [pid, *(descendant for child in children for descendant in family(child))]
-    return []
+    return [pid, *descendants(pid)]
 
 
 def memory_mib(pid: int) -> float:
