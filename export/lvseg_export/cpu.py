@@ -1,5 +1,6 @@
 """What this machine's processor is, and which of its instructions matter to an engine."""
 
+import os
 import platform
 from pathlib import Path
 
@@ -16,6 +17,16 @@ def features() -> tuple[str, ...]:
     """Return which of the instructions that engines use the processor has: none where the system does not tell."""
     flags = _field("flags").split()
     return tuple(feature for feature in _FEATURES if feature in flags)
+
+
+def usable() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def runs_at_once(threads: int) -> int:
+    """Return how many runs of so many threads have a processor for each thread; one at least."""
+    return max(1, usable() // threads)
 
 
 def _field(wanted: str) -> str:

@@ -1,6 +1,5 @@
 """The trained model in PyTorch, beside the engines of its bundle. Importing this imports torch."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import torch
 
 from lvseg.errors import OptionError
 from lvseg.train.run import load_run
+from lvseg_export import cpu
 from lvseg_export.bundle import Bundle
 from lvseg_export.engines.torch import Device, TorchEngine
 from lvseg_export.onnx import weights_version
@@ -49,5 +49,5 @@ def load_torch(run: Path, *, threads: int | None, compiled: bool, device: Device
         RunError: If the folder is no run, or a broken one.
         EngineError: If PyTorch finds no GPU and is asked for one.
     """
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads or cpu.usable())
     return TorchEngine(load_run(run).model, compiled=compiled, device=device)

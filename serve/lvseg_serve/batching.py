@@ -54,11 +54,11 @@ class _Job:
 
 
 class Batcher:
-    """Runs an engine, one call at a time, in a thread of its own.
+    """Runs an engine, with as many calls at a time as it takes, each in a thread.
 
-    A slice never waits for company: it is run at once when the engine is idle. Those that came while it was not are
-    taken in their order, with others of the same shape, up to the number that the time budget allows by the speed
-    seen so far. On a processor that gains nothing by batches this is one slice, so none waits for another's work.
+    A slice never waits for company: it is run at once when the engine takes another call. Those that came while it did
+    not are taken in their order, with others of the same shape, up to the number that the time budget allows by the
+    speed seen so far. On a processor that gains nothing by batches this is one slice, so none waits for another's work.
 
     A caller that leaves takes its slice out of the queue; one that leaves later disturbs nobody. An engine that
     fails, fails those whose slices it had.
@@ -81,9 +81,9 @@ class Batcher:
         self._on_lost = on_lost
         self._settings = settings
         self._observe = observe
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lvseg-engine")
+        self._threads = ThreadPoolExecutor(engine.concurrency, thread_name_prefix="lvseg-engine")
         self._waiting: deque[_Job] = deque()
-        self._worker: asyncio.Task[None] | None = None
+        self._calls: dict[asyncio.Task[None], float] = {}
         self._seconds_per_pixel = 0.0
         self._slice_seconds = 0.0
 
@@ -95,8 +95,13 @@ class Batcher:
 
     @property
     def slice_seconds(self) -> float:
-        """How long a slice takes, as far as is known; 0 before the first."""
-        return self._slice_seconds
+        """Seconds from one slice's answer to the next while slices wait, as far as is known; 0 before the first."""
+        return self._slice_seconds / self._engine.concurrency
+
+    @property
+    def oldest_call_seconds(self) -> float:
+        """How long ago that call of the engine began which has been under way for longest; 0: there is none."""
+        return perf_counter() - min(self._calls.values()) if self._calls else 0.0
 
     async def run(self, pixels: NDArray[np.float32], *, urgent: bool = False) -> Inferred:
         """Run slices (N, 1, H, W) that belong together.
@@ -113,32 +118,38 @@ class Batcher:
             self._waiting.appendleft(job)
         else:
             self._waiting.append(job)
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._work())
+        self._begin()
         return await job.answer
 
     async def close(self) -> None:
-        """Finish what was taken, and end the thread."""
-        if self._worker is not None:
-            await self._worker
-        self._thread.shutdown()
+        """Finish what was taken, and end the threads."""
+        while self._calls:
+            await asyncio.wait(self._calls)
+        self._threads.shutdown()
 
-    async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
+    def _begin(self) -> None:
+        """Begin as many calls as the engine takes and there is work for."""
+        while len(self._calls) < self._engine.concurrency and (jobs := self._take()):
+            call = asyncio.create_task(self._call(jobs))
+            self._calls[call] = perf_counter()
+            call.add_done_callback(self._ended)
+
+    def _ended(self, call: asyncio.Task[None]) -> None:
+        del self._calls[call]
+        self._begin()
+
+    async def _call(self, jobs: list[_Job]) -> None:
         try:
-            while jobs := self._take():
-                try:
-                    inferred = await loop.run_in_executor(self._thread, self._infer, jobs)
-                except Exception as error:  # noqa: BLE001  it is the callers', each of whom gets it
-                    if isinstance(error, EngineLostError) and self._on_lost is not None:
-                        self._on_lost()
-                    for job in jobs:
-                        if not job.answer.done():
-                            job.answer.set_exception(error)
-                else:
-                    self._share(jobs, inferred)
-        finally:
-            self._worker = None
+            inferred = await asyncio.get_running_loop().run_in_executor(self._threads, self._infer, jobs)
+        except Exception as error:  # noqa: BLE001  it is the callers', each of whom gets it
+            if isinstance(error, EngineLostError) and self._on_lost is not None:
+                self._on_lost()
+            for job in jobs:
+                if not job.answer.done():
+                    job.answer.set_exception(error)
+        else:
+            self._learn(jobs, inferred.seconds)
+            self._share(jobs, inferred)
 
     def _take(self) -> list[_Job]:
         """Return the oldest job, and what goes with it."""
@@ -175,16 +186,16 @@ class Batcher:
         for found in prediction:
             if found.shape != expected:
                 raise EngineError(f"the engine answered with shape {found.shape}, expected {expected}")
-        self._learn(pixels, seconds)
-        if self._observe is not None and not jobs[0].urgent:  # what is urgent is no caller's
-            self._observe(len(pixels), seconds)
         return Inferred(prediction, seconds)
 
-    def _learn(self, pixels: NDArray[np.float32], seconds: float) -> None:
-        now = seconds / pixels.size
+    def _learn(self, jobs: list[_Job], seconds: float) -> None:
+        now = seconds / sum(job.pixels.size for job in jobs)
         known = self._seconds_per_pixel
         self._seconds_per_pixel = now if known == 0 else _MEMORY * known + (1 - _MEMORY) * now
-        self._slice_seconds = seconds / len(pixels)
+        slices = sum(len(job.pixels) for job in jobs)
+        self._slice_seconds = seconds / slices
+        if self._observe is not None and not jobs[0].urgent:  # what is urgent is no caller's
+            self._observe(slices, seconds)
 
     def _share(self, jobs: list[_Job], inferred: Inferred) -> None:
         start = 0

@@ -20,9 +20,10 @@ class CanarySettings:
     failures: int = 3
     """Canaries in a row that fail before the process is given up: a new one may do better."""
     timeout_s: float = 30.0
-    """How long an answer may take. The canary goes before all slices that wait, so load does not delay it: before it
-    is at most the one call that the engine is at. The largest of these, 4 Mi pixels (rpc/kserve/pixels.py), takes the
-    model that comes with lvseg 3 s on one core; an engine that is silent for ten times as long hangs."""
+    """How long an answer may take, a caller's too. The canary goes before all slices that wait, so load does not delay
+    it: before it are at most the calls that the engine is at. The largest of these, 4 Mi pixels
+    (rpc/kserve/pixels.py), takes the model that comes with lvseg 3 s on one core; an engine that is silent for ten
+    times as long hangs."""
 
 
 DEFAULT_CANARIES = CanarySettings()
@@ -105,6 +106,9 @@ class CanaryWatch:
     async def _answered(self) -> None:
         if self._segmenter.workers == 0:
             raise EngineError("no worker is alive")
+        hanging_s = self._segmenter.oldest_call_seconds
+        if hanging_s > self._settings.timeout_s:  # the canary may have taken a thread that does not hang
+            raise EngineError(f"the engine has been at one call for {hanging_s:.0f} s")
         canary = self._canary()
         try:
             async with asyncio.timeout(self._settings.timeout_s):

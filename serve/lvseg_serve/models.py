@@ -163,7 +163,7 @@ class Models:
                     reason="NO_FORMER_MODEL",
                 )
             if self._handover is not None:
-                # Whoever swapped may have left before the former engine had finished, and it runs one call at a time.
+                # Whoever swapped may have left before the former engine had finished, which has its limit of calls.
                 await asyncio.wait([self._handover])
             return await self._switch(self._former)
 

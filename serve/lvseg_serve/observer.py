@@ -45,7 +45,7 @@ class Call:
 
 
 class Observer:
-    """Is told what happens, from the event loop's thread unless it says otherwise; this one does nothing with it."""
+    """Is told what happens, from the event loop's thread; this one does nothing with it."""
 
     def ready(self, ready: bool) -> None:
         """The server takes calls now, or takes no more."""
@@ -63,7 +63,7 @@ class Observer:
         """A call has ended, one way or another."""
 
     def batch(self, slices: int, seconds: float) -> None:
-        """The engine has run once, on so many slices; may come from any thread."""
+        """The engine has run once, on so many slices."""
 
 
 SILENT = Observer()

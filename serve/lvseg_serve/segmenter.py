@@ -48,7 +48,7 @@ class Segmenter:
     """Segments slices with one engine, without holding up the event loop.
 
     Reading runs in workers, and so does the work after the engine where it is more than the way to a worker; the engine
-    has a thread of its own, where slices that wait go together as :class:`~lvseg_serve.batching.Batcher` says.
+    has threads of its own, where slices that wait go together as :class:`~lvseg_serve.batching.Batcher` says.
 
     Args:
         engine: Runs the model.
@@ -89,6 +89,11 @@ class Segmenter:
     def queued(self) -> int:
         """Slices of them that wait for the engine."""
         return self._served.batcher.queued
+
+    @property
+    def oldest_call_seconds(self) -> float:
+        """How long the engine has been at what it has been at for longest; 0: it is idle."""
+        return self._served.batcher.oldest_call_seconds
 
     @property
     def pending_bytes(self) -> int:
@@ -242,7 +247,7 @@ class _Served:
             self._left.set()
 
     async def close(self) -> None:
-        """Wait for the last of its slices, and end its thread."""
+        """Wait for the last of its slices, and end its threads."""
         while self._users:
             self._left.clear()
             await self._left.wait()

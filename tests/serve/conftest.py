@@ -47,7 +47,7 @@ class ThresholdEngine:
     version = "1.0"
     file = "model.onnx"
     precision = "fp32"
-    threads = 1
+    threads = concurrency = 1
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []

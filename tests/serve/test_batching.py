@@ -20,7 +20,7 @@ class HeldEngine:
     """Answers a slice by its own first pixel, once it may; remembers what came together."""
 
     name = file = precision = version = "held"
-    threads = 1
+    threads = concurrency = 1
 
     def __init__(self) -> None:
         self.batches: list[list[float]] = []
@@ -198,6 +198,50 @@ async def test_a_failure_is_that_of_its_batch_and_of_nobody_else(make_batcher, e
     with pytest.raises(EngineError, match="it failed"):
         await tasks[0]
     assert values(await tasks[1]) == [2]
+
+
+async def test_as_many_calls_go_on_at_a_time_as_the_engine_takes(make_batcher, engine):
+    engine.concurrency = 2
+    batcher = make_batcher()
+    tasks = [asyncio.create_task(batcher.run(slices(value))) for value in (1, 2, 3)]
+    while len(engine.batches) < 2:
+        await asyncio.sleep(0)
+    assert batcher.queued == 1
+    engine.gate.set()
+    assert [values(await task) for task in tasks] == [[1], [2], [3]]
+    assert sorted(engine.batches) == [[1], [2], [3]]
+
+
+async def test_a_failure_of_one_call_is_not_that_of_the_call_beside_it(make_batcher, engine):
+    engine.concurrency = 2
+    engine.fails_on = 1
+    batcher = make_batcher()
+    tasks = [asyncio.create_task(batcher.run(slices(value))) for value in (1, 2)]
+    engine.gate.set()
+    with pytest.raises(EngineError, match="it failed"):
+        await tasks[0]
+    assert values(await tasks[1]) == [2]
+
+
+async def test_slices_come_the_faster_the_more_calls_go_on_at_a_time(make_batcher, engine):
+    engine.gate.set()
+    batcher = make_batcher()
+    seconds = (await batcher.run(slices(1))).seconds
+    assert batcher.slice_seconds == seconds
+    engine.concurrency = 4
+    assert batcher.slice_seconds == seconds / 4
+
+
+async def test_an_idle_engine_is_at_nothing_and_a_busy_one_for_ever_longer(make_batcher, engine):
+    batcher = make_batcher()
+    assert batcher.oldest_call_seconds == 0
+    (task,) = await begun(batcher, engine, slices(1))
+    first = batcher.oldest_call_seconds
+    assert 0 < first < batcher.oldest_call_seconds
+    engine.gate.set()
+    await task
+    await asyncio.sleep(0)  # the call ends after its answers
+    assert batcher.oldest_call_seconds == 0
 
 
 async def test_closing_lets_the_slices_that_were_taken_finish(make_batcher, engine):

@@ -25,7 +25,7 @@ PHANTOM[..., 8:24, 8:24] = 1000
 class MoodyEngine:
     """Finds what is brighter than 500, unless it is told to do something else."""
 
-    name, version, file, precision, threads = "moody-cpu", "1", "model.onnx", "fp32", 1
+    name, version, file, precision, threads, concurrency = "moody-cpu", "1", "model.onnx", "fp32", 1, 1
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -145,6 +145,20 @@ async def test_an_engine_that_does_not_answer_is_not_served(
     await watch.ask()
     assert state.why == "the engine gave the canary no answer within 0.01 s"
     gated_engine.gate.set()
+
+
+async def test_an_engine_that_hangs_at_a_slice_is_not_served_though_it_answers_the_canary(
+    make_watch, segmenters, gated_engine, state: ServerState, dicom: bytes
+) -> None:
+    gated_engine.concurrency = 2
+    watch = make_watch(gated_engine, timeout_s=0.01)
+    hanging = asyncio.create_task(segmenters[-1].segment(SliceRequest(dicom=dicom)))
+    while segmenters[-1].oldest_call_seconds <= 0.01:
+        await asyncio.sleep(0.001)
+    await watch.ask()
+    assert state.why == "the engine has been at one call for 0 s"
+    gated_engine.gate.set()
+    await hanging
 
 
 async def test_without_a_worker_nothing_is_served(make_watch, engine, state: ServerState) -> None:

@@ -22,7 +22,7 @@ class Prediction(NamedTuple):
 
 
 class Engine(Protocol):
-    """One runtime with one model of a bundle loaded, ready to run. Safe to call from one thread at a time."""
+    """One runtime with one model of a bundle loaded, ready to run."""
 
     @property
     def name(self) -> str:
@@ -47,6 +47,11 @@ class Engine(Protocol):
     @property
     def threads(self) -> int:
         """CPU threads that one run may use."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """How many threads may call :meth:`run` at a time; more is not safe."""
         ...
 
     def run(self, pixels: NDArray[np.float32]) -> Prediction:

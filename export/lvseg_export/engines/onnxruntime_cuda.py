@@ -73,6 +73,7 @@ class OnnxRuntimeCudaEngine:
     name = "onnxruntime-cuda"
     version: str = ort.__version__
     threads = 1
+    concurrency = 1
     provider: ClassVar[str] = _PROVIDER
     settings: ClassVar[Mapping[str, str]] = {
         # Held to float32 results, which TF32's ten bits are not.

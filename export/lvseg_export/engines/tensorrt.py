@@ -73,6 +73,7 @@ class TensorRtEngine:
     name = "tensorrt-cuda"
     version: str = trt.__version__
     threads = 1
+    concurrency = 1
 
     def __init__(self, path: Path, *, precision: str, plans: PlanOptions) -> None:
         self.file = path.name

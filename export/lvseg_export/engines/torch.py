@@ -29,6 +29,7 @@ class TorchEngine:
     version: str = torch.__version__
     file = ""
     precision = "fp32"
+    concurrency = 1
 
     def __init__(self, model: SegmentationModel, *, compiled: bool = False, device: Device = "cpu") -> None:
         if device == "cuda":

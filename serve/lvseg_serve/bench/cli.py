@@ -1,7 +1,6 @@
 """The command lvseg-bench."""
 
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.progress import Progress
 from lvseg.cli import Command, progress
 from lvseg.dicom import Slice, read_slice
 from lvseg.errors import missing_extra
+from lvseg_export import cpu
 from lvseg_export.bundle import Bundle
 from lvseg_export.shipped import named_bundle
 from lvseg_serve.bench.compare import compare
@@ -52,7 +52,7 @@ def main(bundle: Path | None, **given: Any) -> None:
     old = read_document(options.compare) if options.compare else None
     checked = named_bundle(bundle)
     # Before the benchmark itself loads the machine.
-    here = environment(options.threads or len(os.sched_getaffinity(0)))
+    here = environment(options.threads or cpu.usable())
     sources = _sources(checked, options)
     dicom = options.image.read_bytes() if options.image else phantom_dicom(options.size or DEFAULT_SIZE)
     slice_ = read_slice(options.image or dicom)

@@ -33,7 +33,7 @@ def environment(threads: int) -> Environment:
     return {
         "cpu": cpu.model(),
         "cpu_features": " ".join(cpu.features()),
-        "cpus": len(os.sched_getaffinity(0)),
+        "cpus": cpu.usable(),
         "threads": threads,
         "load_average": [round(load, 2) for load in os.getloadavg()],
         **_frequency(),

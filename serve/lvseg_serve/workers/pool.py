@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, TypeVarTuple
 
 from lvseg.errors import InputError, LvsegError, ServerError, WorkerLostError
+from lvseg_export import cpu
 from lvseg_serve.workers.exchange import Exchange
 from lvseg_serve.workers.limits import DEFAULT_LIMITS, WorkerLimits
 from lvseg_serve.workers.worker import Failed, work
@@ -30,7 +31,7 @@ _Result = TypeVar("_Result")
 
 def default_count() -> int:
     """Return one for each processor that this process may use, and two at least: one file shall not hold up all."""
-    return max(2, len(os.sched_getaffinity(0)))
+    return max(2, cpu.usable())
 
 
 class WorkerProcesses:

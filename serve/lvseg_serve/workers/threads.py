@@ -1,10 +1,11 @@
 """The same work in threads of this process, for callers who trust what they send: a command on its own files."""
 
 import asyncio
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
+
+from lvseg_export import cpu
 
 _Arguments = TypeVarTuple("_Arguments")
 _Result = TypeVar("_Result")
@@ -14,7 +15,7 @@ class WorkerThreads:
     """A :class:`~lvseg_serve.workers.runner.Runner` without processes, and so without their limits."""
 
     def __init__(self) -> None:
-        self._count = len(os.sched_getaffinity(0))
+        self._count = cpu.usable()
         self._threads = ThreadPoolExecutor(self._count, thread_name_prefix="lvseg-worker")
 
     @property

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import onnx
 import pytest
@@ -48,3 +50,12 @@ def test_a_graph_of_another_contract_is_refused(tmp_path):
 
 def test_the_number_of_threads_is_the_one_asked_for(exported):
     assert OnnxRuntimeEngine(exported[1], precision="fp32", threads=1).threads == 1
+
+
+def test_runs_beside_each_other_answer_as_runs_one_by_one(exported):
+    engine = OnnxRuntimeEngine(exported[1], precision="fp32", threads=1)
+    pixels = np.random.default_rng(2).gamma(2, 150, (40, 1, 1, 64, 64)).astype(np.float32)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(engine.run, pixels))
+    for one, found in zip(pixels, together, strict=True):
+        np.testing.assert_array_equal(found.probability, engine.run(one).probability)

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,15 @@ def test_an_answer_stays_when_the_next_is_given(exported):
     before = answer.probability.copy()
     engine.run(second)
     np.testing.assert_array_equal(answer.probability, before)
+
+
+def test_runs_beside_each_other_answer_as_runs_one_by_one(exported):
+    engine = OpenVinoEngine(exported[1], precision="fp32", threads=1)
+    pixels = np.random.default_rng(2).gamma(2, 150, (40, 1, 1, 64, 64)).astype(np.float32)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(engine.run, pixels))
+    for one, found in zip(pixels, together, strict=True):
+        np.testing.assert_array_equal(found.probability, engine.run(one).probability)
 
 
 def test_pixels_that_are_no_block_of_memory_are_taken(exported):
