@@ -14,10 +14,10 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
-from skimage.measure import find_contours
 
-from lvseg.box import bounding_box
+from lvseg.box import Box, bounding_box
 from lvseg.errors import ContourError
+from lvseg.outline import trace
 
 Points: TypeAlias = NDArray[np.float64]
 Mask: TypeAlias = NDArray[np.bool_] | NDArray[np.uint8]
@@ -269,7 +269,10 @@ def mask_to_contour(mask: Mask) -> Points | None:
     box = bounding_box(inside)
     if box is None:
         return None
-    return _boundary(largest_part(inside[box]), box).outer
+    lines = trace(inside[box])
+    if len(lines) > 1:
+        lines = trace(largest_part(inside[box]))
+    return lines[0] + _top_left(box)
 
 
 def mask_boundaries(mask: Mask) -> tuple[Boundary, ...]:
@@ -291,13 +294,15 @@ def mask_boundaries(mask: Mask) -> tuple[Boundary, ...]:
     )
 
 
-def _boundary(part: NDArray[np.bool_], window: tuple[slice, slice]) -> Boundary:
+def _boundary(part: NDArray[np.bool_], window: Box) -> Boundary:
     """Return the boundary of the one component in a window of a mask, in the pixels of that mask."""
-    top_left = np.array((window[1].start, window[0].start), dtype=np.float64)
-    outlines = [outline + top_left for outline in mask_outlines(part)]
-    # The outer boundary goes around every hole, so it is the one that encloses the most.
-    outer = max(range(len(outlines)), key=lambda index: abs(_signed_area(outlines[index])))
-    return Boundary(outlines[outer], tuple(outlines[:outer] + outlines[outer + 1 :]))
+    outer, *holes = (line + _top_left(window) for line in trace(part))
+    return Boundary(outer, tuple(holes))
+
+
+def _top_left(window: Box) -> tuple[float, float]:
+    rows, columns = window
+    return columns.start, rows.start
 
 
 def mask_outlines(mask: Mask) -> list[Points]:
@@ -306,9 +311,7 @@ def mask_outlines(mask: Mask) -> list[Points]:
     Raises:
         ValueError: If ``mask`` is not 2-D, or neither bool nor integer.
     """
-    padded = np.pad(check_mask(mask), 1).astype(np.float64)
-    outlines = find_contours(padded, 0.5, fully_connected="low", positive_orientation="low")
-    return [outline[:-1, ::-1] - 1.0 for outline in outlines]
+    return trace(check_mask(mask))
 
 
 def contour_area_mm2(points: ArrayLike, pixel_spacing: tuple[float, float]) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-SHARED_WORK = ("onnxruntime", "pydicom", "pillow", "scikit-image", "scipy")
+SHARED_WORK = ("onnxruntime", "pydicom", "pillow", "scipy")
 """What the work needs: the same versions as here."""
 
 _INSTALL_S = 900

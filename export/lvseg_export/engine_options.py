@@ -41,7 +41,8 @@ def engine_options(
         click.option(
             "--threads",
             type=click.IntRange(min=1),
-            help="CPU threads for one run.  [default: all that this process may use]",
+            help="CPU threads for one run; a server has as many runs beside each other as that leaves processors for.  "
+            "[default: all that this process may use]",
         ),
     )
 

@@ -165,5 +165,5 @@ class RunRecord:
 
 def package_versions() -> dict[str, str]:
     """Return the versions that a training's numbers depend on."""
-    packages = ("lvseg", "torch", "lightning", "monai", "numpy", "scikit-image", "pydicom")
+    packages = ("lvseg", "torch", "lightning", "monai", "numpy", "scipy", "pydicom")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}

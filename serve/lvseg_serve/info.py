@@ -10,7 +10,7 @@ from lvseg_serve import defaults
 from lvseg_serve.answers import Limits, ModelIdentity, ServerInfo
 from lvseg_serve.stages import MAX_WORKING_PIXELS
 
-_PACKAGES = ("lvseg", "grpcio", "numpy", "protobuf", "pydicom", "scikit-image")
+_PACKAGES = ("lvseg", "grpcio", "numpy", "protobuf", "pydicom", "scipy")
 
 
 def model_identity(bundle: Bundle, engine: Engine) -> ModelIdentity:

@@ -134,7 +134,7 @@ def to_segment_response(
         mask_png=encode_mask(mask) if mask is not None and Output.MASK in outputs else b"",
         mask_runs=encode_runs(mask) if mask is not None and Output.MASK_RUNS in outputs else (),
         mask_bits=encode_bits(mask) if mask is not None and Output.MASK_BITS in outputs else b"",
-        contour=None if answer.contour is None else _polygon(answer.contour),
+        contour=None if answer.contour is None else to_polygon(answer.contour),
         boundaries=[_boundary(boundary) for boundary in answer.boundaries or ()],
         probability=b"" if answer.probability is None else encode_floats(answer.probability),
         area_mm2=answer.area_mm2,
@@ -203,16 +203,20 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _polygon(points: NDArray[np.float64]) -> pb.Polygon:
-    polygon = pb.Polygon()
-    add = polygon.points.add  # half the time of making each point first
-    for x, y in points.tolist():
-        add(x=x, y=y)
-    return polygon
+_POINT = np.dtype([("point", "V3"), ("x", "<f8"), ("y_follows", "V1"), ("y", "<f8")])
+"""A point as a polygon holds it on the wire: field 1 of 18 bytes, in which fields 1 and 2 are doubles."""
+
+
+def to_polygon(points: NDArray[np.float64]) -> pb.Polygon:
+    """Return points as a message, by way of its bytes: making point by point takes eight times as long."""
+    wire = np.empty(len(points), _POINT)
+    wire["point"], wire["y_follows"] = b"\x0a\x12\x09", b"\x11"
+    wire["x"], wire["y"] = points.T
+    return pb.Polygon.FromString(wire.tobytes())
 
 
 def _boundary(boundary: Boundary) -> pb.Boundary:
-    return pb.Boundary(outer=_polygon(boundary.outer), holes=map(_polygon, boundary.holes))
+    return pb.Boundary(outer=to_polygon(boundary.outer), holes=map(to_polygon, boundary.holes))
 
 
 def _agreement(agreement: Agreement) -> pb.Agreement:
