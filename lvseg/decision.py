@@ -7,11 +7,13 @@ from scipy.special import logit
 
 from lvseg.box import bounding_box
 
+THRESHOLD = 0.5
+"""A pixel is the ventricle's where its probability is above it."""
 _IMPOSSIBLE = 1e-6  # float32 rounds a probability to 1 soon after; beyond it nothing is surer
 
 
 def ventricle(probability: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return where a probability is above 0.5: of several parts the one that speaks most for a ventricle.
+    """Return where a probability is above :data:`THRESHOLD`: of several parts the one that speaks most for a ventricle.
 
     A slice has one left ventricle, and what else is found is something else. A part's weight is the mean of
     its log odds times the root of its area: a cavity that the network is sure of outweighs a larger part
@@ -20,7 +22,7 @@ def ventricle(probability: NDArray[np.float32]) -> NDArray[np.bool_]:
     Args:
         probability: Shape ``(rows, columns)``. Pixels are connected when they share a side.
     """
-    above = probability > 0.5
+    above = probability > THRESHOLD
     box = bounding_box(above)
     if box is None:
         return above

@@ -239,8 +239,16 @@ def choose_engine(
     raise EngineError(f"no engine can run {bundle.folder}: {'; '.join(reasons)}")
 
 
-def find_candidates(bundle: Bundle, runtime: str = AUTO, precision: str = AUTO) -> list[Candidate]:
+def find_candidates(
+    bundle: Bundle, runtime: str = AUTO, precision: str = AUTO, *, unexamined: bool = False
+) -> list[Candidate]:
     """Return what of a bundle can be tried on this machine, at least one.
+
+    Args:
+        bundle: A checked bundle.
+        runtime: As for :func:`choose_engine`.
+        precision: Likewise.
+        unexamined: Whether ``"auto"`` also means what no file was examined in at export, such as bf16.
 
     Raises:
         OptionError: As :func:`choose_engine`.
@@ -255,8 +263,7 @@ def find_candidates(bundle: Bundle, runtime: str = AUTO, precision: str = AUTO) 
         for computed, stored in each.precisions.items()
         if stored in files
         and precision in (AUTO, computed)
-        # What no file was examined in at export is for those who ask for it.
-        and not (precision == AUTO and (computed != stored or not files[stored].examined))
+        and (unexamined or precision != AUTO or (computed == stored and files[stored].examined))
     ]
     if not found:
         raise _nothing_for(precision, runtimes, bundle)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvseg.contour import mask_area_mm2, mask_to_contour
+from lvseg.decision import THRESHOLD
 from lvseg.errors import EngineError
 from lvseg.metrics import average_perpendicular_distance_mm, dice
 from lvseg_export.engines.base import Engine, Prediction
@@ -79,7 +80,7 @@ def compare_predictions(pairs: Iterable[Pair], *, working_spacing_mm: float) -> 
             if one.shape != expected.mask.shape:
                 raise EngineError(f"the {what} has shape {one.shape}, expected {expected.mask.shape}")
         # The mask is what the graph decides, the probability what a slice's own mask is made of: both have to agree.
-        likely, expected_likely = found.probability > 0.5, expected.probability > 0.5
+        likely, expected_likely = found.probability > THRESHOLD, expected.probability > THRESHOLD
         pixels += expected.mask.size
         differing += int(np.count_nonzero((found.mask != expected.mask) | (likely != expected_likely)))
         difference = np.abs(found.probability - expected.probability)

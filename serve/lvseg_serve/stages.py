@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvseg.contour import Boundary, mask_area_mm2, mask_boundaries, mask_to_contour
-from lvseg.decision import ventricle
 from lvseg.dicom import read_slice
 from lvseg.errors import DicomError
 from lvseg.metrics import Agreement
 from lvseg.plausibility import Plausibility, judge_contour
-from lvseg.resample import from_working, to_working, working_shape
+from lvseg.resample import from_working, mask_from_working, to_working, working_shape
 from lvseg_serve.answers import DEFAULT_OUTPUTS, MASK_OUTPUTS, ContourForm, Output
 from lvseg_serve.reference import Given, Reference, read_reference
 
@@ -152,8 +151,8 @@ def finish(
 ) -> Finished:
     """Bring a probability of the working grid back to the slice, and compare with the contour, if one came."""
     watch = _Stopwatch()
-    own = from_working(probability, grid.shape)
-    mask = ventricle(own)
+    mask = mask_from_working(probability, grid.shape)
+    own = from_working(probability, grid.shape) if Output.PROBABILITY in outputs else None
     outline = mask_to_contour(mask) if Output.CONTOUR in outputs else None
     boundaries = mask_boundaries(mask) if Output.BOUNDARIES in outputs else None
     area_mm2 = mask_area_mm2(mask, grid.pixel_spacing)
@@ -167,7 +166,7 @@ def finish(
         mask=mask if outputs & MASK_OUTPUTS else None,
         contour=outline,
         boundaries=boundaries,
-        probability=own if Output.PROBABILITY in outputs else None,
+        probability=own,
         area_mm2=area_mm2,
         agreement=agreement,
         plausibility=plausibility,

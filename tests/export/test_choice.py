@@ -152,6 +152,8 @@ def test_a_file_that_nothing_examined_has_to_be_asked_for(loaded, runtimes):
         engines = (*loaded.manifest.engines, file)
         bundle = dataclasses.replace(loaded, manifest=dataclasses.replace(loaded.manifest, engines=engines))
         assert [candidate.precision for candidate in find_candidates(bundle)] == automatic
+        every = find_candidates(bundle, unexamined=True)
+        assert [candidate.precision for candidate in every] == ["fp32", "bf16"]
         assert [candidate.precision for candidate in find_candidates(bundle, "fast", "bf16")] == ["bf16"]
 
 

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from skimage.transform import resize
 
+from lvseg.decision import ventricle
 from lvseg.resample import from_working, mask_from_working, to_working, working_shape
 
 
@@ -48,6 +51,21 @@ def test_a_mask_is_the_ventricle_alone():
     expected = np.zeros((10, 12), dtype=np.bool_)
     expected[1:4, 1:4] = True
     np.testing.assert_array_equal(mask_from_working(probability, (10, 12)), expected)
+
+
+@given(
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.integers(0, 2**32),
+    st.floats(0.01, 0.99),
+)
+@settings(deadline=None)
+def test_a_mask_is_the_ventricle_of_the_whole_probability(shape, own_shape, seed, share):
+    rng = np.random.default_rng(seed)
+    # Anything from a pixel to nearly all above a half, at any place.
+    probability = np.where(rng.random(shape) < share, 0.0, rng.random(shape)).astype(np.float32)
+    expected = ventricle(from_working(probability, own_shape))
+    np.testing.assert_array_equal(mask_from_working(probability, own_shape), expected)
 
 
 def test_a_probability_that_is_nowhere_above_a_half_is_an_empty_mask():

@@ -46,8 +46,13 @@ def bundle_sources(bundle: Bundle, runtime: str, precision: str, threads: int | 
         OptionError: As :func:`lvseg_export.choice.choose_engine`.
         EngineError: Likewise, where there are several to choose from.
     """
-    candidates = find_candidates(bundle, AUTO if runtime == ALL else runtime, precision)
-    if runtime != ALL and len(candidates) > 1:
+    if runtime == ALL:
+        return [
+            _of_candidate(bundle, candidate)
+            for candidate in find_candidates(bundle, AUTO, precision, unexamined=True)
+        ]
+    candidates = find_candidates(bundle, runtime, precision)
+    if len(candidates) > 1:
         candidates = [choose_engine(bundle, runtime, precision, threads=threads).candidate]
     return [_of_candidate(bundle, candidate) for candidate in candidates]
 
