@@ -43,7 +43,7 @@ class DataSet:
 
     def item(self, keyword: str) -> "DataSet":
         """Return the item of a sequence; without any elements where there is none."""
-        return self.items.get(tag_of(keyword)) or DataSet()
+        return self.items.get(tag_of(keyword), _EMPTY)
 
     def text(self, keyword: str) -> str:
         """Return a value that is ASCII by definition, such as a UID; "" where it is absent."""
@@ -79,6 +79,9 @@ class DataSet:
         own, shared = map(self.item, ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"))
         places = (own.item(group), shared.item(group), self)
         return next((found for place in places if (found := place.numbers(keyword))), ())
+
+
+_EMPTY = DataSet()
 
 
 def _number(part: bytes) -> float:

@@ -8,10 +8,10 @@ what is not wanted is passed over, and text is not read at all.
 
 import struct
 from collections.abc import Callable, Collection
-from typing import BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from pydicom.datadict import dictionary_VR
-from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, STANDARD_VR
 
 from lvseg._dicom.dataset import DataSet, Value, tag_of
 from lvseg.errors import DicomError
@@ -25,8 +25,8 @@ _MOST_ELEMENTS = 200_000
 """Some third of a second's work; an enhanced object of a thousand frames has about half of them."""
 _LONGEST_VALUE = 2**17
 """In bytes, of an element that is kept: a lookup table of 65536 entries. Pixel data are not kept."""
-_LITTLE, _BIG = struct.Struct("<HHI"), struct.Struct(">HHI")
 _LONG_VRS = frozenset(str(vr) for vr in EXPLICIT_VR_LENGTH_32)
+_VRS = {vr.encode(): str(vr) for vr in STANDARD_VR}
 
 
 class Encoding(NamedTuple):
@@ -34,6 +34,22 @@ class Encoding(NamedTuple):
 
     implicit: bool
     little_endian: bool
+
+
+class _Layout(NamedTuple):
+    """The parts of a head (PS3.5, 7.1)."""
+
+    implicit: struct.Struct
+    """Group, element, length."""
+    explicit: struct.Struct
+    """Group, element, VR, length in two bytes."""
+    long: struct.Struct
+    """The length that comes after those of some VRs."""
+
+
+_LITTLE, _BIG = (
+    _Layout(*(struct.Struct(order + parts) for parts in ("HHI", "HH2sH", "I"))) for order in "<>"
+)
 
 
 class Head(NamedTuple):
@@ -107,21 +123,22 @@ class Parser:
     ) -> tuple[DataSet, Head | None]:
         found = DataSet()
         while (head := self._read_head(encoding, end)) is not None:
-            if stop_before(head.tag):
+            tag, vr, length, _, _ = head
+            if stop_before(tag):
                 return found, head
             self._check_end(head, end)
-            vr = head.vr
-            if head.tag in wanted and vr in ("", "UN"):
-                vr = dictionary_VR(head.tag)
-            if head.length == UNDEFINED_LENGTH or (head.tag in wanted and vr == "SQ"):
+            keep = tag in wanted
+            if keep and vr in ("", "UN"):
+                vr = dictionary_VR(tag)
+            if length == UNDEFINED_LENGTH or (keep and vr == "SQ"):
                 item = self._read_sequence(head, encoding, end, wanted, depth + 1)
                 if item is not None:
-                    found.items[head.tag] = item
-            elif head.tag in wanted and head.length:
-                if head.length > _LONGEST_VALUE:
-                    raise not_dicom(f"an element that has a few bytes has {head.length}")
-                found.values[head.tag] = Value(self._stream.read(head.length), vr, encoding.little_endian)
-            if head.length != UNDEFINED_LENGTH:
+                    found.items[tag] = item
+            elif keep and length:
+                if length > _LONGEST_VALUE:
+                    raise not_dicom(f"an element that has a few bytes has {length}")
+                found.values[tag] = Value(self._stream.read(length), vr, encoding.little_endian)
+            if length != UNDEFINED_LENGTH:
                 self._stream.seek(head.end)
         return found, None
 
@@ -174,21 +191,25 @@ class Parser:
         data = self._stream.read(8)
         if start + 8 > end or len(data) < 8:
             raise not_dicom("it ends inside its header")
-        group, element, length = (_LITTLE if encoding.little_endian else _BIG).unpack(data)
+        layout = _LITTLE if encoding.little_endian else _BIG
+        group, element, code, length = layout.explicit.unpack(data)
         tag = group << 16 | element
-        code = data[4:6]
-        if encoding.implicit or not is_vr(code):
+        vr = "" if encoding.implicit else _VRS.get(code) or _unknown_vr(code)
+        if not vr:
             # Some writers leave out VRs inside sequences; items and delimiters never have one.
-            return Head(tag, "", length, start, start + 8)
-        vr = code.decode("ascii")
-        order: Literal["little", "big"] = "little" if encoding.little_endian else "big"
+            return Head(tag, "", layout.implicit.unpack(data)[2], start, start + 8)
         if vr not in _LONG_VRS:
-            return Head(tag, vr, int.from_bytes(data[6:], order), start, start + 8)
+            return Head(tag, vr, length, start, start + 8)
         data = self._stream.read(4)
         if len(data) < 4:
             raise not_dicom("it ends inside its header")
-        return Head(tag, vr, int.from_bytes(data, order), start, start + 12)
+        return Head(tag, vr, layout.long.unpack(data)[0], start, start + 12)
 
     def _check_end(self, head: Head, end: int) -> None:
         if head.length != UNDEFINED_LENGTH and head.end > end:
             raise not_dicom("it ends inside its header" if end == self._size else "an item is too short")
+
+
+def _unknown_vr(code: bytes) -> str:
+    """Return two bytes as the VR that a later standard may define; "" where they are none."""
+    return code.decode("ascii") if is_vr(code) else ""

@@ -100,6 +100,8 @@ def apply_modality_lut(stored: NDArray[np.int32], elements: DataSet, *, signed: 
     intercept = _rescale(elements, "RescaleIntercept", default=0.0)
     if slope == 0 or 2**16 * abs(slope) + abs(intercept) > float(np.finfo(np.float32).max):
         raise _invalid_modality_lut("RescaleSlope", "a slope that is not 0, and values that fit into float32")
+    if (slope, intercept) == (1, 0):
+        return stored.astype(np.float32)
     return _in_blocks(lambda block: block * slope + intercept, stored)
 
 
