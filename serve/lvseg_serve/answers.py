@@ -76,6 +76,11 @@ class StageTimings:
     total_ms: float
     """From the request to the result, with every wait between the stages."""
 
+    @property
+    def own_ms(self) -> float:
+        """The slice's own time: all stages, no waits. A call of the engine that slices shared counts for each."""
+        return self.decode_ms + self.resample_ms + self.inference_ms + self.postprocess_ms + self.compare_ms
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Segmentation:

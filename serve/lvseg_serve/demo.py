@@ -189,7 +189,10 @@ def _server(bundle: Path) -> Iterator[str]:
 
 
 def _print(rows: Sequence[dict[str, str]]) -> None:
-    table = Table(title="validation slices, through the server")
+    table = Table(
+        title="validation slices, through the server",
+        caption="ms: a slice's own time on the server, without waits",
+    )
     table.add_column("slice")
     for column in ("Dice", "APD mm", "area mm²", "ms"):
         table.add_column(column, justify="right")

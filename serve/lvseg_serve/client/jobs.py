@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import NamedTuple, Protocol
 
 from lvseg.contour import Points, read_contour
@@ -71,7 +71,6 @@ class _Loaded(NamedTuple):
     job: Job
     dicom: bytes
     contour: Points | None
-    started: float
 
 
 def run_jobs(client: Segmenting, jobs: Iterable[Job], folder: Path) -> Iterator[Outcome]:
@@ -172,12 +171,12 @@ def _load(job: Job) -> _Loaded:
     except OSError as error:
         raise DicomError(f"cannot be read ({error.strerror})", reason="UNREADABLE_FILE") from error
     contour = None if job.contour is None else read_contour(job.contour)
-    return _Loaded(job, dicom, contour, perf_counter())
+    return _Loaded(job, dicom, contour)
 
 
 def _write(loaded: _Loaded, answer: Segmentation, folder: Path) -> Outcome:
     job = loaded.job
-    row = answered(job.file, answer, ms=(perf_counter() - loaded.started) * 1e3)
+    row = answered(job.file, answer)
     write_mask_and_contour(folder, job.name, answer)
     try:
         slice_ = read_slice(loaded.dicom, frame=job.frame, pixel_spacing=job.pixel_spacing)

@@ -35,15 +35,16 @@ class Row:
     model: str = ""
     engine: str = ""
     ms: float | None = None
-    """From sending the slice to having the answer, with every wait behind the slices sent before it."""
+    """The slice's own time where the model runs (:attr:`lvseg_serve.answers.StageTimings.own_ms`), in milliseconds: no
+    wait behind other slices, nor the way there and back."""
     status: str = "ok"
     """``ok`` or ``failed``."""
     error: str = ""
     """Why the slice failed, or why a slice that did not has no overlay."""
 
 
-def answered(file: str, answer: Segmentation, ms: float) -> Row:
-    """Return the row of a slice that the server segmented."""
+def answered(file: str, answer: Segmentation) -> Row:
+    """Return the row of a slice that was segmented."""
     agreement, plausibility = answer.agreement, answer.plausibility
     return Row(
         file=file,
@@ -58,7 +59,7 @@ def answered(file: str, answer: Segmentation, ms: float) -> Row:
         flags=" ".join(sorted(plausibility.flags)) if plausibility else "",
         model=f"{answer.model.name} {answer.model.version}",
         engine=f"{answer.model.engine} {answer.model.precision}",
-        ms=ms,
+        ms=answer.timings.own_ms,
     )
 
 

@@ -1,8 +1,11 @@
 """Slices over a stream, and what becomes of them when it breaks."""
 
+import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +47,26 @@ def test_a_long_run_goes_on_over_further_streams(
         jobs = [Job(path=path, name=str(number)) for number in range(3)]
         outcomes = list(stream_jobs(client, jobs, tmp_path / "out"))
     assert [outcome.row.area_mm2 for outcome in outcomes] == [900.0] * 3
+
+
+def test_a_slice_has_its_own_time_and_not_that_of_those_before_it(
+    serving: Callable[..., AbstractContextManager[str]], gated_engine: Any, dicom: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "slice.dcm"
+    path.write_bytes(dicom)
+    jobs = [Job(path=path, name=str(number)) for number in range(4)]
+
+    def hold_the_first() -> None:
+        assert gated_engine.entered.wait(timeout=60)
+        time.sleep(1)
+        gated_engine.gate.set()
+
+    with serving(gated_engine) as address, Client(address) as client:
+        threading.Thread(target=hold_the_first).start()
+        outcomes = list(stream_jobs(client, jobs, tmp_path / "out"))
+    *others, first = sorted(outcome.row.ms for outcome in outcomes)
+    assert first >= 1000
+    assert 0 < min(others) <= max(others) < 1000
 
 
 def test_when_the_server_dies_every_slice_that_it_has_not_answered_fails(
