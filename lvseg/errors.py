@@ -17,6 +17,7 @@ LvsegError
     +-- OverloadError
     +-- ServerError
         +-- SecurityError
+    +-- StoppingError
     +-- WorkerError
         +-- WorkerLostError
 """
@@ -171,6 +172,10 @@ class SecurityError(ServerError):
     ``CLIENT_CERTIFICATE_MISSING``, ``CLIENT_CERTIFICATE_REFUSED``, ``SERVER_WANTS_TLS``, ``SERVER_WITHOUT_TLS``,
     ``TLS_FAILED`` (all the rest of TLS), ``TOKEN_MISSING`` or ``TOKEN_REFUSED``.
     """
+
+
+class StoppingError(OperationError):
+    """A server that was told to stop takes no more on this connection: another, or its successor, will."""
 
 
 class WorkerError(OperationError):

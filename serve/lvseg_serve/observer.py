@@ -8,7 +8,7 @@ from lvseg_serve.answers import StageTimings
 
 INTERNAL = "INTERNAL"
 """Reason of a failure that no caller can mend."""
-OVERLOAD, WORKER_LOST, ENGINE_LOST = "OVERLOAD", "WORKER_LOST", "ENGINE_LOST"
+OVERLOAD, WORKER_LOST, ENGINE_LOST, STOPPING = "OVERLOAD", "WORKER_LOST", "ENGINE_LOST", "STOPPING"
 """Reasons of refusals that tell when to come again."""
 
 

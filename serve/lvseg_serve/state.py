@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from lvseg_serve.answers import ServerInfo
+from lvseg_serve.draining import Draining
 from lvseg_serve.events import Health
 from lvseg_serve.logs import log
 
@@ -20,6 +21,8 @@ class ServerState:
 
     def __init__(self, info: ServerInfo, *, serving: bool = True) -> None:
         self.info = info
+        self.draining = Draining()
+        """Whether it has been told to stop."""
         self._serving = serving
         self._starting = not serving
         self._why = "" if serving else "it starts"

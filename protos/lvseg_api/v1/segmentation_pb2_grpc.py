@@ -71,6 +71,9 @@ class SegmentationServiceServicer:
         The server reads no further while Limits.max_stream_pending slices, or Limits.max_message_bytes of them, are
         neither answered nor refused, so read while you send: a caller that reads nothing until it has sent everything
         may wait for ever. Where unary calls are refused for too many slices, those of a stream wait.
+
+        A server that is told to stop reads no further, answers what it has taken, and ends the stream with UNAVAILABLE,
+        "STOPPING" and a RetryInfo: send what was not answered again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

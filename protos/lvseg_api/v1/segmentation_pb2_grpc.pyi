@@ -62,6 +62,9 @@ class SegmentationServiceStub:
     The server reads no further while Limits.max_stream_pending slices, or Limits.max_message_bytes of them, are
     neither answered nor refused, so read while you send: a caller that reads nothing until it has sent everything
     may wait for ever. Where unary calls are refused for too many slices, those of a stream wait.
+
+    A server that is told to stop reads no further, answers what it has taken, and ends the stream with UNAVAILABLE,
+    "STOPPING" and a RetryInfo: send what was not answered again.
     """
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_segmentation_pb2.GetServerInfoRequest, _segmentation_pb2.GetServerInfoResponse]
     """Says which model the server runs, on what, and what it accepts."""
@@ -81,6 +84,9 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     The server reads no further while Limits.max_stream_pending slices, or Limits.max_message_bytes of them, are
     neither answered nor refused, so read while you send: a caller that reads nothing until it has sent everything
     may wait for ever. Where unary calls are refused for too many slices, those of a stream wait.
+
+    A server that is told to stop reads no further, answers what it has taken, and ends the stream with UNAVAILABLE,
+    "STOPPING" and a RetryInfo: send what was not answered again.
     """
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_segmentation_pb2.GetServerInfoRequest, _segmentation_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """Says which model the server runs, on what, and what it accepts."""
@@ -109,6 +115,9 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         The server reads no further while Limits.max_stream_pending slices, or Limits.max_message_bytes of them, are
         neither answered nor refused, so read while you send: a caller that reads nothing until it has sent everything
         may wait for ever. Where unary calls are refused for too many slices, those of a stream wait.
+
+        A server that is told to stop reads no further, answers what it has taken, and ends the stream with UNAVAILABLE,
+        "STOPPING" and a RetryInfo: send what was not answered again.
         """
 
     @_abc_1.abstractmethod

@@ -176,7 +176,7 @@ def _client(address: str, access: Access, *, timeout_s: float, max_message_mib: 
         address, timeout_s=timeout_s, max_message_mib=max_message_mib, tls=access.tls, token=access.token
     ) as client:
         client.server_info()  # without a server nothing is begun
-        yield partial(stream_jobs, client)
+        yield partial(stream_jobs, client, timeout_s=timeout_s)
 
 
 @contextmanager

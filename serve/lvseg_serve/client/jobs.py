@@ -1,18 +1,19 @@
 """Slices to segment and what became of each: read, answered here or by a server, and written to a folder."""
 
 import dataclasses
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import NamedTuple, Protocol
 
 from lvseg.contour import Points, read_contour
 from lvseg.dicom import read_slice
 from lvseg.errors import DicomError, LvsegError, ServerError
+from lvseg_serve import defaults
 from lvseg_serve.answers import Segmentation
 from lvseg_serve.client.conversation import SeriesSlice
+from lvseg_serve.client.patience import Patience
 from lvseg_serve.client.results import Row, answered, write_mask_and_contour, write_overlay
 from lvseg_serve.client.synchronous import Client
 
@@ -86,64 +87,81 @@ def run_jobs(client: Segmenting, jobs: Iterable[Job], folder: Path) -> Iterator[
             yield _failed(job, error)
 
 
-def stream_jobs(client: Client, jobs: Sequence[Job], folder: Path) -> Iterator[Outcome]:
+def stream_jobs(
+    client: Client, jobs: Sequence[Job], folder: Path, *, timeout_s: float = defaults.TIMEOUT_S
+) -> Iterator[Outcome]:
     """Send the slices over a stream and write their results as they come; the outcomes are in the jobs' order.
 
-    When the server is gone, those that it has not answered fail.
+    A server that ends the stream and asks to be called again gets those that it has not answered again, unless
+    ``timeout_s`` would pass from one answer to the next. When the server is gone, they fail.
     """
     run = _StreamedRun(jobs, folder)
     told = 0
-    while run.unsent and run.lost is None:
-        for _ in run.stream(client):
-            while told in run.outcomes:
-                yield run.outcomes[told]
-                told += 1
+    patience = Patience(timeout_s, retry=True)
+    while run.unanswered:
+        try:
+            for _ in run.stream(client):
+                patience = Patience(timeout_s, retry=True)
+                while told in run.outcomes:
+                    yield run.outcomes[told]
+                    told += 1
+        except ServerError as error:
+            try:
+                sleep(patience.wait_s(error))
+            except ServerError as lost:
+                run.lose(lost)
     for number in range(told, len(jobs)):
-        yield run.outcome(number)
+        yield run.outcomes[number]
 
 
 class _StreamedRun:
-    """What of some jobs is still to be sent, is under way, and has become of."""
+    """What of some jobs is under way and has become of."""
 
     def __init__(self, jobs: Sequence[Job], folder: Path) -> None:
         self._jobs = jobs
         self._folder = folder
         self._sent: dict[str, _Loaded] = {}
-        self.unsent = deque(range(len(jobs)))
+        """Over the last stream, and not answered."""
         self.outcomes: dict[int, Outcome] = {}
         """By the job's number."""
-        self.lost: ServerError | None = None
-        """What ended the stream before its time."""
+
+    @property
+    def unanswered(self) -> list[int]:
+        """Numbers of the jobs without an outcome."""
+        return [number for number in range(len(self._jobs)) if number not in self.outcomes]
 
     def stream(self, client: Client) -> Iterator[None]:
-        """Send what is unsent over one stream; yields after each answer."""
-        with client.segment_stream(self._slices()) as answers:
-            try:
-                for id_, answer in answers:
-                    self.outcomes[int(id_)] = _outcome(self._sent.pop(id_), answer, self._folder)
-                    yield
-            except ServerError as error:
-                self.lost = error
+        """Send what is unanswered over one stream; yields after each answer.
 
-    def outcome(self, number: int) -> Outcome:
-        """Return what became of a job when no more answers come."""
-        if self.lost is None or number in self.outcomes:
-            return self.outcomes[number]
-        never_sent = ServerError("not sent, as the server was gone", code=self.lost.code)
-        return _failed(self._jobs[number], self.lost if str(number) in self._sent else never_sent)
+        Raises:
+            ServerError: If the stream ends before its time.
+        """
+        sent: dict[str, _Loaded] = {}
+        self._sent = sent
+        with client.segment_stream(self._slices(self.unanswered, sent)) as answers:
+            for id_, answer in answers:
+                self.outcomes[int(id_)] = _outcome(sent.pop(id_), answer, self._folder)
+                yield
 
-    def _slices(self) -> Iterator[SeriesSlice]:
-        """Yield what to send, in a thread of the stream."""
+    def lose(self, error: ServerError) -> None:
+        """Let all that is unanswered fail."""
+        never_sent = ServerError("not sent, as the server was gone", code=error.code)
+        for number in self.unanswered:
+            self.outcomes[number] = _failed(
+                self._jobs[number], error if str(number) in self._sent else never_sent
+            )
+
+    def _slices(self, numbers: Sequence[int], sent: dict[str, _Loaded]) -> Iterator[SeriesSlice]:
+        """Yield what to send, in a thread of the stream, which may outlast it."""
         end = monotonic() + _LONGEST_STREAM_S
-        while self.unsent:
-            number = self.unsent.popleft()
+        for number in numbers:
             job = self._jobs[number]
             try:
                 loaded = _load(job)
             except LvsegError as error:
                 self.outcomes[number] = _failed(job, error)
                 continue
-            self._sent[str(number)] = loaded
+            sent[str(number)] = loaded
             yield SeriesSlice(
                 id=str(number),
                 dicom=loaded.dicom,

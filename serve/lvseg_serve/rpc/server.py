@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from lvseg_api.v1 import segmentation_pb2
 from lvseg_serve import defaults
@@ -17,6 +17,7 @@ from lvseg_serve.rpc.calls import CallObservation
 from lvseg_serve.rpc.connections import ConnectionLimits
 from lvseg_serve.rpc.listening import ALONE, listen_on
 from lvseg_serve.rpc.servicer import SegmentationServicer, add_to_server
+from lvseg_serve.rpc.standard import Health, Reflection
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.state import ServerState
 
@@ -49,7 +50,7 @@ async def running_server(
     """Serve while the block runs; yields ``HOST:PORT`` with the port that was bound.
 
     At the end health turns NOT_SERVING, no new request is taken, those under way are finished or, after
-    ``grace_s``, cancelled. Only then is the segmenter closed.
+    ``grace_s``, cancelled; of a stream what was taken is answered. Only then is the segmenter closed.
 
     Args:
         segmenter: Does the work; it belongs to the server from here on.
@@ -81,11 +82,13 @@ async def running_server(
                 *connections.options(),
             ],
         )
-        checks = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        checks = Health(state.draining)
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
         add_to_server(SegmentationServicer(segmenter, state), server)
         services = (*_SERVICES, *(face(server, segmenter, state, checks) for face in faces))
-        reflection.enable_server_reflection(services, server)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+            Reflection(services, state.draining), server
+        )
         observation.name_methods_of(services)
         address = listen_on(server, listen, credentials, option="--listen")
 
@@ -105,6 +108,7 @@ async def running_server(
         finally:
             observer.ready(False)
             await checks.enter_graceful_shutdown()
+            state.draining.begin()
             await server.stop(grace_s)
     finally:
         await segmenter.close()

@@ -47,7 +47,8 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         """Segment the slices of a series as they arrive; a message that cannot be one ends the stream."""
         async with errors_as_status(context):
             messages = (parse_stream_request(data) async for data in request_iterator)
-            await SliceStream(self._segmenter, self._state.info.limits, context.write).run(messages)
+            stream = SliceStream(self._segmenter, self._state.info.limits, context.write)
+            await stream.run(self._state.draining.until(messages))
 
     async def GetServerInfo(  # noqa: N802
         self,

@@ -32,6 +32,7 @@ from lvseg.errors import (
     RunError,
     SecurityError,
     ServerError,
+    StoppingError,
     UnknownModelError,
     WeightsError,
     WorkerError,
@@ -39,7 +40,7 @@ from lvseg.errors import (
 )
 from lvseg_serve.events import InternalError
 from lvseg_serve.logs import log
-from lvseg_serve.observer import ENGINE_LOST, INTERNAL, OVERLOAD, WORKER_LOST
+from lvseg_serve.observer import ENGINE_LOST, INTERNAL, OVERLOAD, STOPPING, WORKER_LOST
 from lvseg_serve.rpc.calls import note_refusal
 from lvseg_serve.withheld import describe
 
@@ -63,6 +64,7 @@ STATUS: dict[type[LvsegError], grpc.StatusCode] = {
     EngineLostError: grpc.StatusCode.UNAVAILABLE,
     ServerError: grpc.StatusCode.INTERNAL,
     SecurityError: grpc.StatusCode.UNAUTHENTICATED,
+    StoppingError: grpc.StatusCode.UNAVAILABLE,
     WorkerError: grpc.StatusCode.INTERNAL,
     WorkerLostError: grpc.StatusCode.UNAVAILABLE,
 }
@@ -106,6 +108,8 @@ def to_status(error: Exception) -> status_pb2.Status:
         return _come_again(grpc.StatusCode.RESOURCE_EXHAUSTED, error, OVERLOAD, error.retry_after_s)
     if isinstance(error, WorkerLostError):
         return _come_again(grpc.StatusCode.UNAVAILABLE, error, WORKER_LOST, _NEW_WORKER_S)
+    if isinstance(error, StoppingError):
+        return _come_again(grpc.StatusCode.UNAVAILABLE, error, STOPPING, _NEW_PROCESS_S)
     if isinstance(error, SecurityError):
         note_refusal(error.reason)
         info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 import grpc
 from google.protobuf.message import DecodeError
 
-from lvseg.errors import InputError, OverloadError
+from lvseg.errors import InputError, OverloadError, StoppingError
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_serve.answers import Limits, Segmentation
 from lvseg_serve.rpc.calls import note_slice
@@ -59,11 +59,18 @@ class SliceStream:
 
         Raises:
             InputError: If a message cannot be read; nothing is known of its slice, and the stream ends.
+            StoppingError: What ``messages`` raise when the server is told to stop, once all that was taken is answered.
             CancelledError: If the caller has left, also where gRPC has not cancelled the call yet.
         """
+        stopping: StoppingError | None = None
         try:
             async with asyncio.TaskGroup() as under_way:
-                await self._read(messages, under_way)
+                try:
+                    await self._read(messages, under_way)
+                except StoppingError as error:
+                    stopping = error
+            if stopping is not None:
+                raise stopping
             await self._send(pb.SegmentStreamResponse(summary=to_series_summary(self._series.summary())))
         except _CallerLeft:
             raise asyncio.CancelledError from None

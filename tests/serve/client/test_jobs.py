@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from lvseg.errors import InputError, ServerError
 from lvseg_serve.client import Client
 from lvseg_serve.client import jobs as jobs_module
 from lvseg_serve.client.jobs import Job, stream_jobs
+from lvseg_serve.rpc import status as status_module
 
 
 def test_outcomes_come_in_the_order_of_the_jobs(
@@ -67,6 +68,37 @@ def test_a_slice_has_its_own_time_and_not_that_of_those_before_it(
     *others, first = sorted(outcome.row.ms for outcome in outcomes)
     assert first >= 1000
     assert 0 < min(others) <= max(others) < 1000
+
+
+def test_what_a_server_that_stops_has_not_answered_goes_to_the_next(
+    serving: Callable[..., AbstractContextManager[str]],
+    engine: Any,
+    gated_engine: Any,
+    dicom: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(status_module, "_NEW_PROCESS_S", 0.01)
+    path = tmp_path / "slice.dcm"
+    path.write_bytes(dicom)
+    jobs = [Job(path=path, name=str(number)) for number in range(40)]
+
+    def stop_the_first() -> None:
+        assert gated_engine.entered.wait(timeout=60)
+        threading.Timer(0.5, gated_engine.gate.set).start()
+        first.close()
+
+    with ExitStack() as first, serving(engine) as other:
+        address = first.enter_context(serving(gated_engine))
+        stopping = threading.Thread(target=stop_the_first)
+        stopping.start()
+        with Client(f"ipv4:{address},{other}") as client:
+            outcomes = list(stream_jobs(client, jobs, tmp_path / "out"))
+        stopping.join()
+    assert [outcome.row.area_mm2 for outcome in outcomes] == [900.0] * 40
+    here, there = (sum(shape[0] for shape in found.shapes) for found in (gated_engine, engine))
+    assert 1 <= here <= 4  # what a stream may have under way
+    assert here + there == 40  # none was lost, none done twice
 
 
 def test_when_the_server_dies_every_slice_that_it_has_not_answered_fails(

@@ -108,20 +108,23 @@ class KserveServicer:
             return await self._infer(parse_infer_request(request.take()))
 
     async def ModelStreamInfer(  # noqa: N802
-        self, requests: AsyncIterator[bytes], _: _Context
+        self, requests: AsyncIterator[bytes], context: _Context
     ) -> AsyncIterator[pb.ModelStreamInferResponse]:
         """Answer requests in their order; one that fails is told so and does not end the stream."""
-        async for data in requests:
-            request = pb.ModelInferRequest()
-            try:
-                request = parse_infer_request(data)
-                answer = pb.ModelStreamInferResponse(infer_response=await self._infer(request))
-            except Exception as error:  # noqa: BLE001  nothing else stands between an error and the caller
-                answer = pb.ModelStreamInferResponse(
-                    error_message=to_status(error).message,
-                    infer_response=pb.ModelInferResponse(id=request.id),
-                )
-            yield answer
+        async with errors_as_status(context):
+            async for data in self._state.draining.until(requests):
+                yield await self._streamed(data)
+
+    async def _streamed(self, data: bytes) -> pb.ModelStreamInferResponse:
+        request = pb.ModelInferRequest()
+        try:
+            request = parse_infer_request(data)
+            return pb.ModelStreamInferResponse(infer_response=await self._infer(request))
+        except Exception as error:  # noqa: BLE001  nothing else stands between an error and the caller
+            return pb.ModelStreamInferResponse(
+                error_message=to_status(error).message,
+                infer_response=pb.ModelInferResponse(id=request.id),
+            )
 
     async def _infer(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
         model = self._catalogue.find(request.model_name, request.model_version)
