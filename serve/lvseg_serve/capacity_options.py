@@ -39,7 +39,7 @@ def capacity_options() -> Callable[[_Command], _Command]:
             type=click.IntRange(min=1),
             default=defaults.MAX_PENDING_MIB,
             show_default=True,
-            help="Size of the files of these slices, in MiB.",
+            help="Size of the files of these slices, and of those that wait in streams, in MiB.",
         ),
         click.option(
             "--max-batch",

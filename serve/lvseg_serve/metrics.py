@@ -96,7 +96,9 @@ class Metrics(Observer):
             "lvseg_queued_slices", "Slices of them that wait for the engine.", registry=registry
         )
         self._pending_bytes = Gauge(
-            "lvseg_pending_bytes", "Size of the files of pending slices.", registry=registry
+            "lvseg_pending_bytes",
+            "Size of the files of pending slices, and of those that wait in streams for their places.",
+            registry=registry,
         )
         self._missing_workers = Gauge(
             "lvseg_missing_workers", "Worker processes that died and are not replaced yet.", registry=registry

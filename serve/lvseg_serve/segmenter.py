@@ -30,7 +30,8 @@ class Room:
 
     slices: int = defaults.MAX_PENDING
     file_bytes: int = defaults.MAX_PENDING_MIB * 2**20
-    """Of the files of these slices; one file alone may be as large as a message."""
+    """Of the files of these slices, and of those that wait for one of their places (:meth:`Segmenter.hold`); one file
+    alone may be as large as a message."""
 
 
 DEFAULT_ROOM = Room()
@@ -77,6 +78,7 @@ class Segmenter:
         self._observe = observe
         self._pending = 0
         self._pending_bytes = 0
+        self._released = asyncio.Event()
         self._lost = asyncio.Event()
         self._served = self._serve(engine, model, working_spacing_mm)
 
@@ -97,7 +99,7 @@ class Segmenter:
 
     @property
     def pending_bytes(self) -> int:
-        """Size of the files of the slices under way."""
+        """Size of the files of the slices under way, and of those that are held."""
         return self._pending_bytes
 
     @property
@@ -105,10 +107,30 @@ class Segmenter:
         """How many slices can be read at a time at this moment: workers that are alive."""
         return self._runner.alive
 
-    async def segment(self, request: SliceRequest) -> Segmentation:
+    @contextmanager
+    def hold(self, file_bytes: int) -> Iterator[None]:
+        """Count a file into the room that came before its slice has a place, in the event loop's thread."""
+        self._pending_bytes += file_bytes
+        try:
+            yield
+        finally:
+            self._pending_bytes -= file_bytes
+            self._released.set()
+
+    async def room_for_files(self) -> None:
+        """Wait until all files together are smaller than what the room has for them."""
+        while self._pending_bytes >= self._room.file_bytes:
+            self._released.clear()
+            await self._released.wait()
+
+    async def segment(self, request: SliceRequest, *, held: bool = False) -> Segmentation:
         """Segment one slice.
 
         A caller that gives up takes its slice out of the queue; one already in the engine is finished.
+
+        Args:
+            request: The slice.
+            held: Whether its file is counted already, by :meth:`hold`.
 
         Raises:
             OverloadError: If too many slices are under way.
@@ -118,7 +140,7 @@ class Segmenter:
             WorkerError: If a worker does.
         """
         started = perf_counter()
-        with self._place(len(request.dicom)), self._served.in_use() as served:
+        with self._place(0 if held else len(request.dicom)), self._served.in_use() as served:
             prepared = await self._runner.run(prepare, request, served.working_spacing_mm)
             inferred = await served.batcher.run(prepared.pixels[np.newaxis, np.newaxis])
             probability = inferred.prediction.probability[0]
@@ -207,9 +229,10 @@ class Segmenter:
 
     @contextmanager
     def _place(self, file_bytes: int) -> Iterator[None]:
-        """Take one of the places, in the event loop's thread."""
+        """Take one of the places, in the event loop's thread; 0 bytes are those of a file that is held."""
         full = self._pending >= self._room.slices
-        if full or (self._pending and self._pending_bytes + file_bytes > self._room.file_bytes):
+        crowded = self._pending_bytes > 0 and self._pending_bytes + file_bytes > self._room.file_bytes
+        if full or (file_bytes and crowded):
             # Half of them are done then.
             retry_after_s = max(_SHORTEST_RETRY_S, self._served.batcher.slice_seconds * self._pending / 2)
             size = "" if full else f" of {self._pending_bytes / 2**20:.0f} MiB"
@@ -219,12 +242,11 @@ class Segmenter:
                 retry_after_s=retry_after_s,
             )
         self._pending += 1
-        self._pending_bytes += file_bytes
         try:
-            yield
+            with self.hold(file_bytes):
+                yield
         finally:
             self._pending -= 1
-            self._pending_bytes -= file_bytes
 
 
 @dataclass(eq=False)

@@ -60,8 +60,9 @@ class SegmentationServiceStub:
     stream goes on. Once the caller has closed its side and every slice is answered, a summary ends the stream.
 
     The server reads no further while Limits.max_stream_pending slices, or Limits.max_message_bytes of them, are
-    neither answered nor refused, so read while you send: a caller that reads nothing until it has sent everything
-    may wait for ever. Where unary calls are refused for too many slices, those of a stream wait.
+    neither answered nor refused, or all callers' files are as many bytes as it takes, so read while you send: a caller
+    that reads nothing until it has sent everything may wait for ever. Where unary calls are refused for too many
+    slices, those of a stream wait.
 
     A server that is told to stop reads no further, answers what it has taken, and ends the stream with UNAVAILABLE,
     "STOPPING" and a RetryInfo: send what was not answered again.
@@ -82,8 +83,9 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     stream goes on. Once the caller has closed its side and every slice is answered, a summary ends the stream.
 
     The server reads no further while Limits.max_stream_pending slices, or Limits.max_message_bytes of them, are
-    neither answered nor refused, so read while you send: a caller that reads nothing until it has sent everything
-    may wait for ever. Where unary calls are refused for too many slices, those of a stream wait.
+    neither answered nor refused, or all callers' files are as many bytes as it takes, so read while you send: a caller
+    that reads nothing until it has sent everything may wait for ever. Where unary calls are refused for too many
+    slices, those of a stream wait.
 
     A server that is told to stop reads no further, answers what it has taken, and ends the stream with UNAVAILABLE,
     "STOPPING" and a RetryInfo: send what was not answered again.
@@ -113,8 +115,9 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         stream goes on. Once the caller has closed its side and every slice is answered, a summary ends the stream.
 
         The server reads no further while Limits.max_stream_pending slices, or Limits.max_message_bytes of them, are
-        neither answered nor refused, so read while you send: a caller that reads nothing until it has sent everything
-        may wait for ever. Where unary calls are refused for too many slices, those of a stream wait.
+        neither answered nor refused, or all callers' files are as many bytes as it takes, so read while you send: a caller
+        that reads nothing until it has sent everything may wait for ever. Where unary calls are refused for too many
+        slices, those of a stream wait.
 
         A server that is told to stop reads no further, answers what it has taken, and ends the stream with UNAVAILABLE,
         "STOPPING" and a RetryInfo: send what was not answered again.

@@ -29,8 +29,9 @@ class SliceStream:
     """One call of ``SegmentStream``.
 
     Nothing is read while too many slices, or too many bytes of them, are under way: taken, and their answers
-    not written yet. gRPC's flow control then makes the caller wait, so that neither a fast caller nor one that
-    does not read its answers fills the memory. When the call is cancelled, so is every slice of it.
+    not written yet; nor while the files of all callers fill the segmenter's room. gRPC's flow control then makes
+    the caller wait, so that neither a fast caller nor one that does not read its answers fills the memory. When
+    the call is cancelled, so is every slice of it.
 
     Args:
         segmenter: Does the work.
@@ -84,6 +85,7 @@ class SliceStream:
     ) -> None:
         uploads = Uploads(max_bytes=self._limits.max_message_bytes, under_way=self._ids)
         try:
+            await self._room()
             async for message in messages:
                 for arrived in uploads.take(message):
                     await self._take(arrived, under_way)
@@ -108,13 +110,18 @@ class SliceStream:
         under_way.create_task(self._answer(arrived, size))
 
     async def _room(self) -> None:
+        await asyncio.sleep(0)  # what was taken begins, and counts
         limits = self._limits
         while self._slices >= limits.max_stream_pending or self._bytes > limits.max_message_bytes:
             self._freed.clear()
             await self._freed.wait()
+        await self._segmenter.room_for_files()
 
     async def _answer(self, whole: Whole, size: int) -> None:
-        answer = await self._outcome(whole)
+        with self._segmenter.hold(
+            size
+        ):  # and no longer: a caller who reads no answer would hold up all others
+            answer = await self._outcome(whole)
         self._ids.discard(whole.id)  # before the answer goes out: whoever has it may use the id again
         await self._send(answer)
         self._slices -= 1
@@ -141,7 +148,7 @@ class SliceStream:
         """Segment a slice, waiting where a unary call would be refused: its bytes are here already."""
         while True:
             try:
-                return await self._segmenter.segment(request)
+                return await self._segmenter.segment(request, held=True)
             except OverloadError as error:
                 await asyncio.sleep(error.retry_after_s)
 

@@ -51,11 +51,11 @@ class WatchedSegmenter(Segmenter):
         super().__init__(*arguments, **options)
         self.inside = self.most = self.left = 0
 
-    async def segment(self, request: SliceRequest) -> Segmentation:
+    async def segment(self, request: SliceRequest, *, held: bool = False) -> Segmentation:
         self.inside += 1
         self.most = max(self.most, self.inside)
         try:
-            return await super().segment(request)
+            return await super().segment(request, held=held)
         finally:
             self.inside -= 1
             self.left += 1

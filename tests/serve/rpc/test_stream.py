@@ -10,11 +10,13 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from numpy.typing import NDArray
 
+from lvseg.errors import OverloadError
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from lvseg_serve.answers import ServerInfo
 from lvseg_serve.rpc.stream import SliceStream
 from lvseg_serve.segmenter import Room
+from lvseg_serve.stages import SliceRequest
 
 
 def message(id_: str, dicom: bytes, **options) -> pb.SegmentStreamRequest:
@@ -177,6 +179,42 @@ async def test_a_slice_waits_where_a_unary_call_would_be_refused(
             await asyncio.sleep(0)
         gated_engine.gate.set()
         assert (await reading)[-1].summary == pb.SeriesSummary(answered=4, failed=0)
+
+
+async def test_files_that_wait_in_a_stream_count_and_all_streams_wait_for_room(
+    serving_channel, watched, gated_engine, dicom: bytes
+) -> None:
+    segmenter = watched(gated_engine, room=Room(slices=1, file_bytes=2 * len(dicom)))
+    async with serving_channel(segmenter) as channel:
+        stub = SegmentationServiceStub(channel)
+        first = asyncio.create_task(answers(stub, [message(str(number), dicom) for number in range(4)]))
+        while segmenter.left < 2:  # one is at the engine, the other was turned away twice and waits
+            await asyncio.sleep(0)
+        second = asyncio.create_task(answers(stub, [message("another caller's", dicom)]))
+        while segmenter.left < 4:
+            await asyncio.sleep(0)
+        assert segmenter.pending_bytes == 2 * len(dicom)
+        with pytest.raises(OverloadError, match="1 slices are under way"):
+            await segmenter.segment(SliceRequest(dicom=dicom))
+        gated_engine.gate.set()
+        assert [(await reading)[-1].summary.answered for reading in (first, second)] == [4, 1]
+    assert segmenter.pending_bytes == 0
+
+
+async def test_an_answer_that_is_not_read_holds_no_room_of_other_callers(
+    serving_channel, watched, engine, make_dicom: Callable[..., bytes]
+) -> None:
+    dicom = make_dicom(np.full((512, 256), 1000))
+    segmenter = watched(engine, room=Room(file_bytes=len(dicom)))
+    async with serving_channel(segmenter) as channel:
+        stub = SegmentationServiceStub(channel)
+        silent = stub.SegmentStream()
+        for id_ in "abcd":  # 512 KiB each: more than gRPC sends ahead
+            await silent.write(message(id_, dicom, outputs=[pb.OUTPUT_PROBABILITY]))
+        while segmenter.left < 4:
+            await asyncio.sleep(0)
+        assert segmenter.pending_bytes == 0
+        silent.cancel()
 
 
 async def test_a_failing_engine_is_the_error_of_each_slice(
