@@ -5,6 +5,7 @@ import io
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -313,6 +314,15 @@ class Running(NamedTuple):
         match = re.search(r"127\.0\.0\.1:[1-9][0-9]*", self.ready)
         assert match, self.ready
         return match[0]
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for temporary files, with a short name: the path of a socket, such as that between server and workers,
+    has 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="lvseg-", dir="/tmp") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -32,14 +32,14 @@ class Catalogue:
         if model is None:
             offered = ", ".join(self._models)
             raise UnknownModelError(
-                f"model {name!r} is not served here, expected one of {offered}; ask for one of them",
+                f"this model is not served here, expected one of {offered}; ask for one of them",
                 reason="UNKNOWN_MODEL",
                 field="model_name",
                 expected=offered,
             )
         if version not in ("", VERSION):
             raise UnknownModelError(
-                f"model {name!r} has no version {version!r}, expected {VERSION!r}; ask for that or for none",
+                f"model {model.name!r} is not served in this version, expected {VERSION!r}; ask for that or for none",
                 reason="UNKNOWN_VERSION",
                 field="model_version",
                 expected=VERSION,

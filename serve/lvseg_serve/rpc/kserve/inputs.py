@@ -1,4 +1,7 @@
-"""The tensors of a request as arrays, each held to what its model declares."""
+"""The tensors of a request as arrays, each held to what its model declares.
+
+Names that are none of the model's are the caller's own and may say anything, so errors count the tensors instead.
+"""
 
 import math
 from collections.abc import Collection, Iterator, Sequence
@@ -24,6 +27,10 @@ _FORMS = {
     "FP64": _Form("fp64_contents", "<f8"),
     "UINT32": _Form("uint_contents", "<u4"),
 }
+_DATATYPES = frozenset(
+    "BOOL UINT8 UINT16 UINT32 UINT64 INT8 INT16 INT32 INT64 FP16 FP32 FP64 BF16 BYTES".split()  # noqa: SIM905
+)
+"""Of the protocol, which errors repeat."""
 
 _LENGTH_BYTES = 4  # before each element of a raw BYTES tensor, little-endian
 
@@ -41,11 +48,14 @@ def read_inputs(request: pb.ModelInferRequest, declared: Sequence[TensorSpec]) -
     known = {spec.name: spec for spec in declared}
     raws = _raw_contents(request)
     arrays: dict[str, NDArray[Any]] = {}
-    for tensor, raw in zip(request.inputs, raws, strict=True):
+    for number, (tensor, raw) in enumerate(zip(request.inputs, raws, strict=True), start=1):
         spec = known.get(tensor.name)
         if spec is None:
-            raise _wrong(
-                tensor.name, "is not one of this model", ", ".join(known), "UNKNOWN_INPUT", "leave it out"
+            raise InputError(
+                f"input number {number} is not one of this model, expected {', '.join(known)}; leave it out",
+                reason="UNKNOWN_INPUT",
+                field="inputs",
+                expected=", ".join(known),
             )
         if tensor.name in arrays:
             raise _wrong(tensor.name, "came twice", "each input once", "REPEATED_INPUT", "send it once")
@@ -72,11 +82,10 @@ def _raw_contents(request: pb.ModelInferRequest) -> Sequence[bytes | None]:
 
 
 def _read(tensor: Any, spec: TensorSpec, raw: bytes | None) -> NDArray[Any]:
-    refuse_parameters(f"input {tensor.name!r}", tensor.parameters)
+    refuse_parameters(f"input {spec.name!r}", tensor.parameters)
     if tensor.datatype != spec.datatype:
-        raise _wrong(
-            spec.name, f"is {tensor.datatype or 'of no type'}", spec.datatype, "WRONG_TYPE", "convert it"
-        )
+        found = tensor.datatype if tensor.datatype in _DATATYPES else "of no type of the protocol"
+        raise _wrong(spec.name, f"is {found}", spec.datatype, "WRONG_TYPE", "convert it")
     shape = tuple(tensor.shape)
     if not _fits(shape, spec.shape):
         expected = f"{list(spec.shape)} with {ANY} for any side from 1 on"

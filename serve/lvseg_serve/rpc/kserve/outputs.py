@@ -21,16 +21,16 @@ def wanted_outputs(request: pb.ModelInferRequest, declared: Sequence[TensorSpec]
     """
     known = {spec.name: spec for spec in declared}
     wanted: dict[str, TensorSpec] = {}
-    for output in request.outputs:
-        refuse_parameters(f"output {output.name!r}", output.parameters)
+    for number, output in enumerate(request.outputs, start=1):
         if output.name not in known or output.name in wanted:
-            found = "was asked for twice" if output.name in wanted else "is not one of this model"
+            found = "was asked for before" if output.name in wanted else "is not one of this model"
             raise InputError(
-                f"output {output.name!r} {found}, expected some of {', '.join(known)}; ask for those that you want",
+                f"output number {number} {found}, expected some of {', '.join(known)}; ask for those that you want",
                 reason="UNKNOWN_OUTPUT",
-                field=output.name,
+                field="outputs",
                 expected=", ".join(known),
             )
+        refuse_parameters(f"output {output.name!r}", output.parameters)
         wanted[output.name] = known[output.name]
     return list(wanted.values()) or list(declared)
 

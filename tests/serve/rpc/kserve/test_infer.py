@@ -171,7 +171,7 @@ def test_a_stream_is_answered_in_order_and_outlives_a_request_that_fails(
     client.stop_stream()
     assert [result.get_response().id for result, _ in (first, last)] == ["0", "2"]
     np.testing.assert_array_equal(last[0].as_numpy("mask"), pixels[:, 0] > 500)
-    assert failed[1].message().startswith("model 'other' is not served here")
+    assert failed[1].message().startswith("this model is not served here")
 
 
 def test_one_slice_too_many_is_told_to_come_again(

@@ -18,7 +18,7 @@ from lvseg_serve.rpc.kserve.face import add_kserve
 from lvseg_serve.rpc.server import SERVICE, running_server
 from lvseg_serve.segmenter import Segmenter
 
-OTHER = "model 'other' is not served here, expected one of threshold, threshold-dicom; ask for one of them"
+OTHER = "this model is not served here, expected one of threshold, threshold-dicom; ask for one of them"
 
 
 def test_the_server_is_alive_and_ready_and_says_its_version(client: triton.InferenceServerClient) -> None:
@@ -122,7 +122,11 @@ def test_the_bundles_own_version_is_a_parameter_of_the_configuration(
     ("name", "version", "message"),
     [
         ("other", "", OTHER),
-        ("threshold", "2", "model 'threshold' has no version '2', expected '1'; ask for that or for none"),
+        (
+            "threshold",
+            "2",
+            "model 'threshold' is not served in this version, expected '1'; ask for that or for none",
+        ),
     ],
 )
 def test_an_unknown_model_or_version_is_not_found(

@@ -131,7 +131,7 @@ def test_bytes_that_are_no_message_do_not_end_a_stream(address: str) -> None:
         (
             request(pixels(datatype=""), raw=(ZEROS,)),
             "WRONG_TYPE",
-            "input 'pixels' is of no type, expected FP32; convert it",
+            "input 'pixels' is of no type of the protocol, expected FP32; convert it",
         ),
         (
             request(pixels(shape=[32, 40]), raw=(ZEROS,)),
@@ -203,18 +203,18 @@ def test_bytes_that_are_no_message_do_not_end_a_stream(address: str) -> None:
         (
             request(pixels("image"), raw=(ZEROS,)),
             "UNKNOWN_INPUT",
-            "input 'image' is not one of this model, expected pixels; leave it out",
+            "input number 1 is not one of this model, expected pixels; leave it out",
         ),
         (
             request(pixels(), raw=(ZEROS,), outputs=[Output(name="contour")]),
             "UNKNOWN_OUTPUT",
-            "output 'contour' is not one of this model, expected some of mask, probability; "
+            "output number 1 is not one of this model, expected some of mask, probability; "
             "ask for those that you want",
         ),
         (
             request(pixels(), raw=(ZEROS,), outputs=[Output(name="mask"), Output(name="mask")]),
             "UNKNOWN_OUTPUT",
-            "output 'mask' was asked for twice, expected some of mask, probability; ask for those that you want",
+            "output number 2 was asked for before, expected some of mask, probability; ask for those that you want",
         ),
     ],
 )
