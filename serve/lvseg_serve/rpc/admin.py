@@ -9,14 +9,18 @@ from grpc_reflection.v1alpha import reflection
 
 from lvseg_api.v1 import admin_pb2 as pb
 from lvseg_api.v1 import admin_pb2_grpc
+from lvseg_serve import defaults
 from lvseg_serve.answers import Status
 from lvseg_serve.operations import Operations
 from lvseg_serve.ports import check_free
+from lvseg_serve.rpc.connections import ConnectionLimits
 from lvseg_serve.rpc.converters import to_model
 from lvseg_serve.rpc.listening import ALONE, listen_on
 from lvseg_serve.rpc.status import errors_as_status
 
 SERVICE = pb.DESCRIPTOR.services_by_name["AdminService"].full_name
+_CONNECTIONS = ConnectionLimits(age_grace_s=defaults.SWAP_S)
+"""Of an operator: those of every caller, and the time that a swap may take."""
 
 
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
@@ -57,7 +61,11 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
 
 @asynccontextmanager
 async def running_admin(
-    operations: Operations, *, listen: str, credentials: grpc.ServerCredentials | None = None
+    operations: Operations,
+    *,
+    listen: str,
+    credentials: grpc.ServerCredentials | None = None,
+    connections: ConnectionLimits = _CONNECTIONS,
 ) -> AsyncIterator[str]:
     """Serve the admin service while the block runs; yields ``HOST:PORT`` with the port that was bound.
 
@@ -67,13 +75,14 @@ async def running_admin(
         operations: What is administered.
         listen: ``HOST:PORT``; port 0 takes a free one.
         credentials: The server's end of TLS; ``None``: plain text.
+        connections: What one connection may ask.
 
     Raises:
         OptionError: If ``listen`` is not of that form.
         ServerError: If the address cannot be bound.
     """
     check_free(listen, option="--admin")
-    server = grpc.aio.server(options=[ALONE])
+    server = grpc.aio.server(options=[ALONE, *connections.options()])
     admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(operations), server)
     reflection.enable_server_reflection((SERVICE, reflection.SERVICE_NAME), server)
     address = listen_on(server, listen, credentials, option="--admin")

@@ -1,4 +1,4 @@
-"""What one connection may ask of the server. How many there are is for the network before it to limit."""
+"""What one connection may ask of the server and its admin service. How many there are, the network has to limit."""
 
 from dataclasses import dataclass
 

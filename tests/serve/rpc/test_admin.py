@@ -1,6 +1,7 @@
 """The real admin service, on a loopback port, called by its client and its command."""
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lvseg_serve.client.security import Tls
 from lvseg_serve.models import LoadedModel, Models
 from lvseg_serve.operations import Operations
 from lvseg_serve.rpc.admin import running_admin
+from lvseg_serve.rpc.connections import ConnectionLimits
 from lvseg_serve.rpc.guard import to_guard
 from lvseg_serve.security_options import Security
 from lvseg_serve.segmenter import Segmenter
@@ -138,6 +140,32 @@ async def test_a_command_that_is_refused_is_one_line(
     assert result.output.startswith("error: ")
     assert message in result.output
     assert result.output.count("\n") == 1
+
+
+async def test_who_connects_and_says_nothing_is_sent_away(operations: Operations) -> None:
+    limits = ConnectionLimits(handshake_s=0.2)
+    async with running_admin(operations, listen="127.0.0.1:0", connections=limits) as address:
+        host, port = address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        async with asyncio.timeout(60):
+            while await reader.read(1024):  # the server's own first frame
+                pass
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_an_operators_connection_takes_as_many_calls_as_every_callers(address: str) -> None:
+    host, port = address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    )  # preface, empty SETTINGS
+    async with asyncio.timeout(60):
+        length, kind = struct.unpack(">IB", b"\0" + (await reader.readexactly(9))[:4])
+        settings = dict(struct.iter_unpack(">HI", await reader.readexactly(length)))
+    assert (kind, settings[3]) == (4, 100)  # SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113, section 6.5.2)
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_with_tls_an_operator_needs_a_certificate_of_the_operators_authority(
