@@ -29,6 +29,9 @@ from tests.serve.planted import (
     spellings,
 )
 
+_TRIES = 50
+"""For what depends on who is faster."""
+
 
 def exercise(channel: grpc.Channel) -> dict[str, bytes]:
     """Call a server in every way that there is; return what it said each time."""
@@ -70,13 +73,17 @@ def exercise(channel: grpc.Channel) -> dict[str, bytes]:
         assert code in (None, caught.value.code()), (name, heard[name])
 
     with pytest.raises(grpc.RpcError) as caught:
-        stub.Segment(whole, timeout=1e-3)
+        for _ in range(_TRIES):  # the answer may be faster
+            stub.Segment(whole, timeout=1e-3)
     heard["deadline"] = said(caught.value)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     gone = stub.Segment.future(whole)
     gone.cancel()
-    crowd = [stub.Segment.future(whole) for _ in range(32)]
-    codes = {call.code() for call in crowd}
+    for _ in range(_TRIES):  # the server may be faster
+        crowd = [stub.Segment.future(whole) for _ in range(32)]
+        codes = {call.code() for call in crowd}
+        if grpc.StatusCode.RESOURCE_EXHAUSTED in codes:
+            break
     assert codes == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
     heard["crowd"] = b"\n".join(said(call) for call in crowd)
     return heard
