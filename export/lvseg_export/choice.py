@@ -75,9 +75,9 @@ class Runtime:
         """Whether its library is here."""
         return find_spec(self.module) is not None
 
-    def missing(self) -> OptionError:
-        """Return the error of asking for it where its library is not here."""
-        return missing_extra(self.module, self.extra, field="--engine")
+    def missing(self, *, field: str = "--engine") -> OptionError:
+        """Return the error of asking for it, by the option that is named, where its library is not here."""
+        return missing_extra(self.module, self.extra, field=field)
 
     def lacks(self, precision: str) -> str:
         """Return what this machine lacks to compute in a precision with it, and what to do; empty for nothing.
@@ -91,6 +91,25 @@ class Runtime:
             return str(missing_extra(error.name, self.extra))
         except _BROKEN_IMPORT as error:
             raise self._broken(error) from error
+
+    def require(self, precisions: Sequence[str], *, field: str) -> None:
+        """Check that this machine can compute with it in all of these precisions.
+
+        Args:
+            precisions: What it shall compute in.
+            field: The option that asks for it.
+
+        Raises:
+            OptionError: If its library is not installed, or this machine lacks something; the message says what to do.
+            EngineError: If its library is installed and broken.
+        """
+        if not self.installed:
+            raise self.missing(field=field)
+        # Mostly it lacks the same for all.
+        lacks = dict.fromkeys(why for precision in precisions if (why := self.lacks(precision)))
+        if lacks:
+            message = f"{self.name}: {'; '.join(lacks)}"
+            raise OptionError(message, reason="ENGINE_UNAVAILABLE", field=field)
 
     def load(
         self, path: Path, precision: str, threads: int | None = None, plans: PlanOptions | None = None

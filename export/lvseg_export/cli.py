@@ -1,8 +1,9 @@
 """The command lvseg-export."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,7 +15,10 @@ from lvseg.models.pretrained import save_as_caffemodel
 from lvseg.train.recipes import DEFAULT_RECIPES
 from lvseg.train.run import load_run
 from lvseg_export.bundle import MANIFEST, PARITY, load_bundle
+from lvseg_export.choice import RUNTIMES
 from lvseg_export.cross_validation import read_cross_validation
+from lvseg_export.engine_options import from_plans, given_plan_options, plan_options, to_plans
+from lvseg_export.engines.plans import PlanOptions, default_folder
 from lvseg_export.export import Exported, export_run
 from lvseg_export.files import FILES
 from lvseg_export.results import Result
@@ -63,6 +67,13 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Write the bundle as a model repository of NVIDIA's Triton Inference Server too, into this folder.",
 )
 @click.option(
+    "--tensorrt",
+    is_flag=True,
+    help="Build TensorRT's plans of the files for this machine's GPU, beside the bundle, and examine the files on "
+    "them: an error where TensorRT or the GPU is missing. The five options that follow go with it.",
+)
+@plan_options()
+@click.option(
     "--cross-validation",
     "crossed",
     type=_FOLDER,
@@ -85,9 +96,11 @@ def main(
     precisions: tuple[str, ...],
     calibrate: Path | None,
     triton: Path | None,
+    tensorrt: bool,
     crossed: Path | None,
     notes: Path | None,
     overwrite: bool,
+    **of_plans: Any,
 ) -> None:
     """Export the best model of RUN, a folder that lvseg-train wrote, as a bundle.
 
@@ -98,6 +111,7 @@ def main(
     \b
     Example:
       lvseg-export runs/a --out bundles/a --precision int8
+      lvseg-export runs/a --out bundles/a --precision fp16 --tensorrt --batch-max 8 --engine-cache plans
       lvseg-export runs/a --out a.caffemodel
     """  # noqa: D301 - click's own mark for text that it shall not fold
     if (images is None) != (contours is None):
@@ -106,9 +120,9 @@ def main(
         raise OptionError(
             "--calibrate is for int8: add --precision int8", reason="INVALID_OPTION", field="--calibrate"
         )
-    if out.suffix == ".caffemodel" and (precisions or triton or crossed or notes):
+    if out.suffix == ".caffemodel" and (precisions or triton or tensorrt or crossed or notes):
         raise OptionError(
-            "--precision, --triton, --cross-validation and --notes are for a bundle, and "
+            "--precision, --triton, --tensorrt, --cross-validation and --notes are for a bundle, and "
             f"{out} is a file of weights: name a folder",
             reason="INVALID_OPTION",
             field="--out",
@@ -119,6 +133,7 @@ def main(
             reason="INVALID_OPTION",
             field="--triton",
         )
+    plans = _plans(tensorrt, precisions, apart=[out, *([triton] if triton else [])], **of_plans)
     if out.suffix == ".caffemodel":
         _write_caffemodel(run, out, overwrite=overwrite)
         return
@@ -150,16 +165,43 @@ def main(
             calibration=calibration,
             cross_validation=cross_validation,
             notes=text,
+            plans=plans,
         )
     model = exported.bundle.manifest.model
     click.echo(f"{model.name} {model.version} ({model.architecture}) written to {out}")
-    for line in _lines(exported):
+    for line in _lines(exported, out, plans):
         click.echo(line)
-    click.echo(f"every check is in {out / PARITY}")
     if triton:
         with new_folder(triton, signature=SIGNATURE, overwrite=overwrite, option="--triton") as folder:
             write_repository(load_bundle(out), folder)
         click.echo(f"repository for Triton written to {triton}")
+
+
+def _plans(
+    tensorrt: bool, precisions: Sequence[str], *, apart: Sequence[Path], **of_plans: Any
+) -> PlanOptions | None:
+    """Return what TensorRT's plans are to be built for, where they are asked for.
+
+    Raises:
+        OptionError: If that cannot be: the options contradict each other, or this machine lacks something.
+    """
+    if not tensorrt:
+        if given := given_plan_options():
+            raise OptionError(
+                f"{given[0]} is for TensorRT's plans: add --tensorrt", reason="INVALID_OPTION", field=given[0]
+            )
+        return None
+    plans = to_plans(**of_plans)
+    kept = plans.folder or default_folder()
+    for folder in apart:
+        if _within(kept, folder):
+            raise OptionError(
+                f"{kept} lies in {folder}, which has no place for plans: name another folder with --engine-cache",
+                reason="INVALID_OPTION",
+                field="--engine-cache",
+            )
+    RUNTIMES["tensorrt"].require(("fp32", *precisions), field="--tensorrt")
+    return plans
 
 
 def _text(path: Path) -> str:
@@ -177,12 +219,16 @@ def _within(one: Path, other: Path) -> bool:
     return one.resolve().is_relative_to(other.resolve())
 
 
-def _lines(exported: Exported) -> Iterator[str]:
+def _lines(exported: Exported, out: Path, plans: PlanOptions | None) -> Iterator[str]:
     last_of_each = {(result.file, result.engine): result for result in exported.results}
     yield from map(_line, last_of_each.values())
     for engine in exported.bundle.manifest.engines:
         if not engine.examined:
             yield f"{engine.file} was examined by nothing: no engine here runs it, TensorRT on a GPU does"
+    yield f"every check is in {out / PARITY}"
+    if plans:
+        served = f"lvseg-serve {out} --engine tensorrt {from_plans(plans)}".rstrip()
+        yield f"TensorRT's plans are in {plans.folder or default_folder()}; start from them with: {served}"
 
 
 def _line(result: Result) -> str:

@@ -1,10 +1,12 @@
 """The options of every command that runs a bundle."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from lvseg.cli import option_group
 from lvseg_export.choice import AUTO, PRECISIONS, RUNTIMES
@@ -79,3 +81,23 @@ def to_plans(
     """
     profile = Profile(batch_opt=batch_opt, batch_max=batch_max, side_opt=side_opt, side_max=side_max)
     return PlanOptions(profile=profile, folder=engine_cache)
+
+
+def given_plan_options() -> list[str]:
+    """Return which of TensorRT's options the command that runs was given, such as ``"--batch-max"``."""
+    source_of = click.get_current_context().get_parameter_source
+    names = (*(field.name for field in dataclasses.fields(Profile)), "engine_cache")
+    return [_option(name) for name in names if source_of(name) is not ParameterSource.DEFAULT]
+
+
+def from_plans(plans: PlanOptions) -> str:
+    """Return the options by which another command finds plans, beside what is the default; empty for none."""
+    default, numbers = dataclasses.asdict(Profile()), dataclasses.asdict(plans.profile)
+    words = [f"{_option(name)} {value}" for name, value in numbers.items() if value != default[name]]
+    if plans.folder is not None:
+        words.append(f"--engine-cache {plans.folder}")
+    return " ".join(words)
+
+
+def _option(parameter: str) -> str:
+    return f"--{parameter.replace('_', '-')}"

@@ -31,6 +31,7 @@ from lvseg_export.bundle import (
 )
 from lvseg_export.card import model_card
 from lvseg_export.cross_validation import CrossValidation
+from lvseg_export.engines.plans import PlanOptions
 from lvseg_export.engines.torch import TorchEngine
 from lvseg_export.examination import Examiner
 from lvseg_export.files import FILES, write_float, write_int8
@@ -58,6 +59,7 @@ def export_run(
     calibration: Sequence[Slice] = (),
     cross_validation: CrossValidation | None = None,
     notes: str = "",
+    plans: PlanOptions | None = None,
 ) -> Exported:
     """Write a run's best model as a bundle into an empty folder, and hold each file to the trained model.
 
@@ -71,6 +73,7 @@ def export_run(
         calibration: Slices of the training, which int8 takes its ranges from.
         cross_validation: What the run's recipe is worth on patients left out, for manifest and model card.
         notes: Markdown for the model card: what its writer cannot know, such as the data's licence.
+        plans: For TensorRT, where it is installed: what the plans of the files are built for, and where they are kept.
 
     Raises:
         EngineError: If a graph does not say what the trained model says, within what its precision allows.
@@ -85,12 +88,12 @@ def export_run(
         mask=examiner.expected.mask,
         probability=examiner.expected.probability,
     )
-    results = write_float(run.model, folder, "fp32", examiner)
+    results = write_float(run.model, folder, "fp32", examiner, plans)
     for precision in ("fp16", "bf16"):
         if precision in precisions:
-            results += write_float(run.model, folder, precision, examiner)
+            results += write_float(run.model, folder, precision, examiner, plans)
     if "int8" in precisions:
-        results += write_int8(folder, _working_pixels(calibration, spacing), examiner)
+        results += write_int8(folder, _working_pixels(calibration, spacing), examiner, plans)
     manifest = _manifest(run, name, folder, {result.file for result in results}, cross_validation)
     (folder / PARITY).write_text(to_json(results, manifest.engines))
     (folder / CARD).write_text(model_card(manifest, results, notes), encoding="utf-8")

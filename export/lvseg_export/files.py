@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lvseg.errors import EngineError
 from lvseg.models import SegmentationModel
 from lvseg_export.choice import RUNTIMES
+from lvseg_export.engines.plans import PlanOptions
 from lvseg_export.examination import Examiner
 from lvseg_export.onnx import write_onnx
 from lvseg_export.parity import LARGEST_DICE_LOSS
@@ -35,20 +36,38 @@ _FEWEST_FLOAT_LAYERS = 1
 _ROOMY = 0.75  # of what a loading allows
 
 
-def write_float(model: SegmentationModel, folder: Path, precision: str, examiner: Examiner) -> list[Result]:
+def write_float(
+    model: SegmentationModel,
+    folder: Path,
+    precision: str,
+    examiner: Examiner,
+    plans: PlanOptions | None = None,
+) -> list[Result]:
     """Write the file of ``"fp32"``, ``"fp16"`` or ``"bf16"``, and return what it was held to.
 
     Of bf16 that is nothing where there is no TensorRT: no runtime has such convolutions on a CPU.
+
+    Args:
+        model: The trained model.
+        folder: Where to write.
+        precision: Of the file.
+        examiner: Holds the file to the trained model.
+        plans: For TensorRT, where it is installed: what its plan is built for, and where it is kept.
 
     Raises:
         EngineError: If a runtime that is here does not say what the trained model says.
     """
     path = folder / FILES[precision]
     write_onnx(model, path, layers=_LAYERS[precision])
-    return _examine(path, precision, examiner)
+    return _examine(path, precision, examiner, plans)
 
 
-def write_int8(folder: Path, calibration: Sequence[NDArray[np.float32]], examiner: Examiner) -> list[Result]:
+def write_int8(
+    folder: Path,
+    calibration: Sequence[NDArray[np.float32]],
+    examiner: Examiner,
+    plans: PlanOptions | None = None,
+) -> list[Result]:
     """Write the int8 file from the float32 one, and return what it was held to.
 
     Convolutions are kept in float32, from the input on, until the masks are good enough, with room for what
@@ -59,6 +78,7 @@ def write_int8(folder: Path, calibration: Sequence[NDArray[np.float32]], examine
         folder: Holds the float32 file.
         calibration: Slices (H, W) of the training on the working grid.
         examiner: Holds the file to the trained model.
+        plans: As for :func:`write_float`; what is tried and not taken leaves its plan there too.
 
     Raises:
         EngineError: If the masks are not good enough with half of the layers in float32.
@@ -72,7 +92,7 @@ def write_int8(folder: Path, calibration: Sequence[NDArray[np.float32]], examine
         for float_layers in range(_FEWEST_FLOAT_LAYERS, most + 1):
             quantiser.write(path, float_layers=float_layers)
             try:
-                passed[float_layers] = _examine(path, "int8", examiner)
+                passed[float_layers] = _examine(path, "int8", examiner, plans)
             except EngineError as error:
                 refused = error
                 continue
@@ -90,7 +110,7 @@ def _largest_loss(results: Sequence[Result]) -> float:
     return max(1 - result.parity.dice for result in results if result.dice_on_labels is None)
 
 
-def _examine(path: Path, precision: str, examiner: Examiner) -> list[Result]:
+def _examine(path: Path, precision: str, examiner: Examiner, plans: PlanOptions | None) -> list[Result]:
     return [
         result
         for runtime in RUNTIMES.values()
@@ -98,5 +118,5 @@ def _examine(path: Path, precision: str, examiner: Examiner) -> list[Result]:
         if runtime.installed
         and runtime.precisions.get(precision) == precision
         and not runtime.lacks(precision)
-        for result in examiner.examine(runtime.load(path, precision))
+        for result in examiner.examine(runtime.load(path, precision, plans=plans))
     ]

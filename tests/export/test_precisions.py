@@ -203,6 +203,15 @@ def test_the_int8_graph_keeps_the_contract(quantised):
     assert answer.mask.shape == answer.probability.shape == (2, 101, 130)
 
 
+def test_the_int8_graph_of_as_many_layers_is_the_same_file_again(quantised, tmp_path):
+    # By whose SHA-256 a TensorRT plan is found, also where the file was written again after others were tried.
+    quantiser, _, path = quantised
+    quantiser.write(tmp_path / "other.onnx", float_layers=2)
+    quantiser.write(tmp_path / "again.onnx", float_layers=1)
+    assert (tmp_path / "other.onnx").read_bytes() != path.read_bytes()
+    assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
+
+
 def test_ranges_need_slices(exported, tmp_path):
     with pytest.raises(ValueError, match="expected slices to measure ranges on, got none"):
         Quantiser(exported[1], [], scratch=tmp_path)
@@ -235,7 +244,7 @@ def test_a_folder_without_slices_is_no_calibration(trained_run, tmp_path):
     assert not (tmp_path / "b").exists()
 
 
-@pytest.mark.parametrize("option", [("--precision", "int8"), ("--triton", "repository")])
+@pytest.mark.parametrize("option", [("--precision", "int8"), ("--triton", "repository"), ("--tensorrt",)])
 def test_a_file_of_weights_takes_no_options_of_a_bundle(trained_run, tmp_path, option):
     command_line = [command("lvseg-export"), trained_run, "--out", tmp_path / "net.caffemodel", *option]
     result = subprocess.run(command_line, capture_output=True, text=True, check=False)

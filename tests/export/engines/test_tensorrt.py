@@ -49,6 +49,28 @@ def test_asked_for_where_there_is_no_gpu_it_is_one_line_and_exit_code_2(bindings
     )
 
 
+@without_gpu
+def test_plans_asked_for_beforehand_without_a_gpu_are_one_line_and_nothing_is_written(
+    bindings, trained_run, tmp_path
+):
+    code = "import sys; from lvseg_export.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = (
+        trained_run,
+        "--out",
+        tmp_path / "bundle",
+        "--tensorrt",
+        "--engine-cache",
+        tmp_path / "plans",
+    )
+    result = bindings.run(sys.executable, "-c", code, *arguments)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "error: tensorrt: no NVIDIA GPU: libcuda.so.1 cannot be loaded; install NVIDIA's driver, and see that "
+        "nvidia-smi lists a GPU\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture(scope="session")
 def plans(tmp_path_factory):
     profile = Profile(batch_max=4, side_opt=128, side_max=256)
