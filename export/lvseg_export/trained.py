@@ -9,7 +9,7 @@ from lvseg.errors import OptionError
 from lvseg.train.run import load_run
 from lvseg_export import cpu
 from lvseg_export.bundle import Bundle
-from lvseg_export.engines.torch import Device, TorchEngine
+from lvseg_export.engines.torch import Device, TorchCudaEngine, TorchEngine
 from lvseg_export.onnx import weights_version
 
 
@@ -50,4 +50,5 @@ def load_torch(run: Path, *, threads: int | None, compiled: bool, device: Device
         EngineError: If PyTorch finds no GPU and is asked for one.
     """
     torch.set_num_threads(threads or cpu.usable())
-    return TorchEngine(load_run(run).model, compiled=compiled, device=device)
+    engine = TorchCudaEngine if device == "cuda" else TorchEngine
+    return engine(load_run(run).model, compiled=compiled)

@@ -1,6 +1,6 @@
 """What every engine does: a batch of slices in, masks out."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,32 @@ class Engine(Protocol):
         Raises:
             EngineError: If the shape or type is another one, or the runtime fails.
             EngineLostError: If it fails in a way after which it will never answer again.
+        """
+        ...
+
+
+class Split(NamedTuple):
+    """Where the time of one run on a GPU goes, in milliseconds."""
+
+    upload_ms: float
+    """The pixels to the GPU."""
+    compute_ms: float
+    """The network."""
+    download_ms: float
+    """Masks and probabilities back."""
+
+
+@runtime_checkable
+class SplitsTime(Protocol):
+    """An engine that can tell a run's transfers from its arithmetic: one on a GPU."""
+
+    def split_ms(self, pixels: NDArray[np.float32]) -> Split:
+        """Run raw pixels (N, 1, H, W) once, part by part, and return what each part took.
+
+        That is for measurements: the parts together may take longer than a :meth:`Engine.run`.
+
+        Raises:
+            EngineError: As :meth:`Engine.run`.
         """
         ...
 

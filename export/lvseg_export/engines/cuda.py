@@ -1,4 +1,4 @@
-"""What the TensorRT engine needs of the CUDA runtime: a stream, buffers and captured graphs, each call checked."""
+"""What the TensorRT engine needs of the CUDA runtime: stream, events, buffers, captured graphs, each call checked."""
 
 import ctypes
 import weakref
@@ -75,6 +75,22 @@ class Graph:
     def launch(self, stream: Stream) -> None:
         """Put the work into a stream."""
         checked(cudart.cudaGraphLaunch, self._executable, stream.handle)
+
+
+class Event:
+    """A place in a stream's work, at which the GPU takes the time."""
+
+    def __init__(self) -> None:
+        self._handle = checked(cudart.cudaEventCreate)
+        weakref.finalize(self, cudart.cudaEventDestroy, self._handle)
+
+    def record(self, stream: Stream) -> None:
+        """Put the event into a stream."""
+        checked(cudart.cudaEventRecord, self._handle, stream.handle)
+
+    def ms_since(self, earlier: "Event") -> float:
+        """Return the milliseconds since another event; both have to be over, as after :meth:`Stream.synchronise`."""
+        return float(checked(cudart.cudaEventElapsedTime, earlier._handle, self._handle))
 
 
 class DeviceMemory:

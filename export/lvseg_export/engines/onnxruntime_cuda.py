@@ -10,9 +10,10 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from lvseg.errors import EngineError
-from lvseg_export.engines.base import Prediction, check_batch
+from lvseg_export.engines.base import Prediction, Split, check_batch
 from lvseg_export.engines.gpu import compute_capability
 from lvseg_export.engines.lost import gpu_error
+from lvseg_export.engines.marks import Mark, no_mark, split_by_clock
 from lvseg_export.engines.onnxruntime import (
     MASK,
     ORT_ERRORS,
@@ -105,19 +106,31 @@ class OnnxRuntimeCudaEngine:
 
     def run(self, pixels: NDArray[np.float32]) -> Prediction:
         """Segment raw pixels (N, 1, H, W) that lie on the working grid."""
+        return self._run(pixels, no_mark)
+
+    def split_ms(self, pixels: NDArray[np.float32]) -> Split:
+        """Run once and return what each part took, by the clock: each of the three calls waits until it is done."""
+        return split_by_clock(lambda mark: self._run(pixels, mark))
+
+    def _run(self, pixels: NDArray[np.float32], mark: Mark) -> Prediction:
         check_batch(pixels)
         try:
             bound = self._bound.pop(pixels.shape, None) or self._bind(pixels.shape)
-            bound.pixels.update_inplace(np.ascontiguousarray(pixels))
+            block = np.ascontiguousarray(pixels)
+            mark()
+            bound.pixels.update_inplace(block)
+            mark()
             self._session.run_with_iobinding(bound.binding)
-            # Copies: the next run writes into the same tensors.
-            prediction = Prediction(bound.mask.numpy().copy(), bound.probability.numpy().copy())
+            mark()
+            mask, probability = bound.mask.numpy(), bound.probability.numpy()
+            mark()
         except _ERRORS as error:
             raise gpu_error(f"ONNX Runtime failed on a batch of shape {pixels.shape}: {error}") from error
         self._bound[pixels.shape] = bound
         if len(self._bound) > _SHAPES_KEPT:
             self._bound.popitem(last=False)
-        return prediction
+        # Copies: the next run writes into the same tensors.
+        return Prediction(mask.copy(), probability.copy())
 
     def _bind(self, shape: tuple[int, ...]) -> _Bound:
         batch, _, rows, columns = shape

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 
 from lvseg.errors import EngineError
 from lvseg_export.bundle import sha256_of
-from lvseg_export.engines.base import Prediction, check_batch
-from lvseg_export.engines.cuda import Buffer, DeviceMemory, Graph, Stream
+from lvseg_export.engines.base import Prediction, Split, check_batch
+from lvseg_export.engines.cuda import Buffer, DeviceMemory, Event, Graph, Stream
 from lvseg_export.engines.gpu import compute_capability
 from lvseg_export.engines.lost import gpu_error
+from lvseg_export.engines.marks import Mark, no_mark
 from lvseg_export.engines.plans import PlanKey, PlanOptions, Shape, cached, default_folder
 from lvseg_export.engines.tensorrt_build import Log, build_plan
 
@@ -99,16 +101,21 @@ class TensorRtEngine:
 
     def run(self, pixels: NDArray[np.float32]) -> Prediction:
         """Segment raw pixels (N, 1, H, W) that lie on the working grid; more than the plan takes in parts."""
+        parts = [self._run_part(part) for part in self._parts(pixels)]
+        return parts[0] if len(parts) == 1 else Prediction(*map(np.concatenate, zip(*parts, strict=True)))
+
+    def split_ms(self, pixels: NDArray[np.float32]) -> Split:
+        """Run once, call by call without a captured graph, and return what each part took by the GPU's own clock."""
+        return Split(*map(sum, zip(*(self._split_part(part) for part in self._parts(pixels)), strict=True)))
+
+    def _parts(self, pixels: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         check_batch(pixels)
         self._profile.check(pixels.shape)
         most = self._profile.batch_max
-        parts = [self._run_part(pixels[first : first + most]) for first in range(0, len(pixels), most)]
-        return parts[0] if len(parts) == 1 else Prediction(*map(np.concatenate, zip(*parts, strict=True)))
+        return [pixels[first : first + most] for first in range(0, len(pixels), most)]
 
     def _run_part(self, pixels: NDArray[np.float32]) -> Prediction:
-        batch, _, rows, columns = pixels.shape
-        shape = (batch, 1, rows, columns)
-        self._pixels.view(shape, np.float32)[...] = pixels
+        shape = self._take(pixels)
         prepared = self._shapes.pop(shape, None)
         if prepared is None:
             prepared = _Prepared(self._context(shape))
@@ -119,14 +126,35 @@ class TensorRtEngine:
                 prepared.graph = self._stream.capture(lambda: self._enqueue(context, shape))
             prepared.graph.launch(self._stream)
         self._stream.synchronise()
-        self._shapes[shape] = prepared
-        if len(self._shapes) > _SHAPES_KEPT:
-            self._shapes.popitem(last=False)
+        self._keep(shape, prepared)
+        batch, _, rows, columns = shape
         answer = (batch, rows, columns)
         # Copies: the next run writes into the same memory.
         return Prediction(
             self._mask.view(answer, np.uint8).copy(), self._probability.view(answer, np.float32).copy()
         )
+
+    def _split_part(self, pixels: NDArray[np.float32]) -> Split:
+        shape = self._take(pixels)
+        prepared = self._shapes.pop(shape, None) or _Prepared(self._context(shape))
+        events = [Event() for _ in range(4)]  # made before: the GPU is not to wait for them between two parts
+        left = iter(events)
+        self._enqueue(prepared.context, shape, lambda: next(left).record(self._stream))
+        self._stream.synchronise()
+        self._keep(shape, prepared)
+        return Split(*(later.ms_since(earlier) for earlier, later in pairwise(events)))
+
+    def _take(self, pixels: NDArray[np.float32]) -> Shape:
+        """Put pixels where a run uploads them from, and return their shape."""
+        batch, _, rows, columns = pixels.shape
+        shape = (batch, 1, rows, columns)
+        self._pixels.view(shape, np.float32)[...] = pixels
+        return shape
+
+    def _keep(self, shape: Shape, prepared: _Prepared) -> None:
+        self._shapes[shape] = prepared
+        if len(self._shapes) > _SHAPES_KEPT:
+            self._shapes.popitem(last=False)
 
     def _context(self, shape: Shape) -> trt.IExecutionContext:
         context = self._engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
@@ -150,14 +178,18 @@ class TensorRtEngine:
                 )
         return context
 
-    def _enqueue(self, context: trt.IExecutionContext, shape: Shape) -> None:
+    def _enqueue(self, context: trt.IExecutionContext, shape: Shape, mark: Mark = no_mark) -> None:
         """Put one run into the stream: pixels to the GPU, the network, both answers back."""
         size = int(np.prod(shape))
+        mark()
         self._pixels.upload(4 * size, self._stream)
+        mark()
         if not context.execute_async_v3(int(self._stream.handle)):
             raise gpu_error(f"TensorRT failed on a batch of shape {shape}: {self._log.reason()}")
+        mark()
         self._mask.download(size, self._stream)
         self._probability.download(4 * size, self._stream)
+        mark()
 
     def _load_or_build(self, path: Path, folder: Path) -> trt.ICudaEngine:
         key = PlanKey(

@@ -99,6 +99,7 @@ def _row(row: Row) -> dict[str, Any]:
         "calls": len(row.latencies_ms),
         **{name: getattr(row, name) for name in _DERIVED},
         "ratio": row.ratio,
+        "split": row.split._asdict() if row.split else None,
         "stages": dataclasses.asdict(row.stages) if row.stages else None,
         "errors": dict(row.errors),
         "latencies_ms": [round(latency, _DECIMALS) for latency in row.latencies_ms],

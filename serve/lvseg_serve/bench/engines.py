@@ -7,7 +7,7 @@ from functools import partial
 
 from lvseg.errors import EngineError
 from lvseg_export.bundle import Bundle
-from lvseg_export.engines.base import Engine
+from lvseg_export.engines.base import Engine, SplitsTime
 from lvseg_export.gate import check_reference
 from lvseg_serve.bench.known import Known
 from lvseg_serve.bench.rounds import Callee
@@ -86,7 +86,8 @@ def engine_callees(engines: Sequence[Loaded], stacks: Sequence[Stack], known: Kn
                 peak_gflop_per_s=peak,
                 memory_mib=known.memory_mib(loaded.source, engine, stack),
             )
-            yield Callee(subject, partial(_run, engine, stack))
+            split = partial(engine.split_ms, stack) if isinstance(engine, SplitsTime) else None
+            yield Callee(subject, partial(_run, engine, stack), split)
 
 
 def _first_ms(engine: Engine, stack: Stack) -> float:

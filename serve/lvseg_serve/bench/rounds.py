@@ -9,7 +9,9 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lvseg.errors import LvsegError
+from lvseg.cli import notice
+from lvseg.errors import EngineError, LvsegError
+from lvseg_export.engines.base import Split
 from lvseg_serve.answers import StageTimings
 from lvseg_serve.bench.rows import Failure, Result, Row, Stages, Subject
 from lvseg_serve.bench.status import status_code
@@ -26,6 +28,8 @@ class Callee(NamedTuple):
 
     subject: Subject
     call: Call
+    split: Callable[[], Split] | None = None
+    """Does the work once, and tells its transfers from its arithmetic; ``None`` for what has, or tells, none."""
 
 
 class _Calls:
@@ -50,7 +54,7 @@ def measure(
 
     A call that fails is counted by its status code, and the others go on; a subject of which no counted call
     was answered is a failure. Ratios are to the subject of :func:`reference`, of the rounds in which both
-    were answered.
+    were answered. What can split its calls does so after the rounds, which that would disturb.
 
     Args:
         callees: What to measure; at least one.
@@ -70,7 +74,9 @@ def measure(
     for at, (subject, its) in enumerate(zip(subjects, found, strict=True)):
         if answered[at]:
             against = reference(subjects, answered, subject.batch)
-            results.append(_row(subject, its, _median_ratio(per_slice[at], per_slice[against])))
+            ratio = _median_ratio(per_slice[at], per_slice[against])
+            split = _median_split(callees[at], calls=calls, warmup=warmup)
+            results.append(_row(subject, its, ratio, split))
         else:
             results.append(Failure(engine=subject.engine, precision=subject.precision, reason=its.reason))
     return results
@@ -111,7 +117,18 @@ def _call(call: Call, its: _Calls, index: int) -> None:
             its.timings.append(timings)
 
 
-def _row(subject: Subject, its: _Calls, ratio: float | None) -> Row:
+def _median_split(callee: Callee, *, calls: int, warmup: int) -> Split | None:
+    if callee.split is None:
+        return None
+    try:
+        splits = [callee.split() for _ in range(warmup + calls)][warmup:]
+    except EngineError as error:
+        notice(f"{callee.subject.key}: its transfers are not told: {error}")
+        return None
+    return Split(*(float(np.median(part)) for part in zip(*splits, strict=True)))
+
+
+def _row(subject: Subject, its: _Calls, ratio: float | None, split: Split | None) -> Row:
     latencies_ms = its.times_ms[np.isfinite(its.times_ms)]
     return Row(
         subject=subject,
@@ -119,6 +136,7 @@ def _row(subject: Subject, its: _Calls, ratio: float | None) -> Row:
         calls_per_s=float(1e3 * len(latencies_ms) / latencies_ms.sum()),
         ratio=ratio,
         stages=Stages.of(latencies_ms.tolist(), its.timings) if its.timings else None,
+        split=split,
         errors=dict(its.errors),
     )
 

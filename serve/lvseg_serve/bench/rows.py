@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from lvseg.errors import EngineError
+from lvseg_export.engines.base import Split
 from lvseg_serve.answers import StageTimings
 
 ONE_CALLER = "closed 1"
@@ -100,6 +101,8 @@ class Row:
     """Median of its time by the reference's, slice for slice, round by round; ``None`` under load."""
     stages: Stages | None = None
     """Of a server."""
+    split: Split | None = None
+    """Of an engine on a GPU: the median of each part over calls of their own, made after those of the latencies."""
     errors: Mapping[str, int] = field(default_factory=dict)
     """Calls that failed, by status code: none of them is a latency."""
 

@@ -41,6 +41,14 @@ def _stage(row: Row, name: str) -> str:
     return "" if row.stages is None else _number(getattr(row.stages, name), 1)
 
 
+def _part(row: Row, name: str) -> str:
+    """Return the milliseconds of a part of a GPU's call, whose transfers may be a few microseconds."""
+    if row.split is None:
+        return ""
+    value = getattr(row.split, name)
+    return f"{value:.3f}" if value < 1 else _ms(value)
+
+
 _NAMES = (
     _Column("engine", lambda row: row.subject.engine),
     _Column("precision", lambda row: row.subject.precision),
@@ -56,6 +64,9 @@ _ENGINES = (
     _Column("load\nms", lambda row: _number(row.subject.load_ms, 0)),
     _Column("first\nms", lambda row: "" if row.subject.first_ms is None else _ms(row.subject.first_ms)),
     *_LATENCY,
+    _Column("up-\nload\nms", lambda row: _part(row, "upload_ms")),
+    _Column("com-\npute\nms", lambda row: _part(row, "compute_ms")),
+    _Column("down-\nload\nms", lambda row: _part(row, "download_ms")),
     _Column("slices\n/s", lambda row: _number(row.slices_per_s, 1)),
     _Column("ratio", lambda row: _number(row.ratio, 2)),
     _Column("GFLOP\n/s", lambda row: _number(row.gflop_per_s, 1)),

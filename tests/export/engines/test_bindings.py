@@ -33,6 +33,8 @@ MISTAKES = {
         "cudart.cudaMallocHost": "cudart.cudaMallocPinned",
         "cudart.cudaGraphInstantiate, captured, 0": "cudart.cudaGraphInstantiate, captured",
         "kinds.cudaMemcpyHostToDevice": "kinds.cudaMemcpyUp",
+        "cudart.cudaEventRecord": "cudart.cudaEventMark",
+        "cudart.cudaEventElapsedTime, earlier._handle, self._handle": "cudart.cudaEventElapsedTime, self._handle",
     },
 }
 """By file: what stands there, and what neither version of the bindings has."""

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lvseg.errors import EngineError
-from lvseg_export.engines import gpu, onnxruntime_cuda
+from lvseg_export.engines import gpu, marks, onnxruntime_cuda
 from lvseg_export.engines.onnxruntime import OnnxRuntimeEngine, check_distributions
 from lvseg_export.engines.onnxruntime_cuda import OnnxRuntimeCudaEngine, lacking
 
@@ -51,6 +51,29 @@ def test_tensors_are_kept_for_a_few_shapes(engine, monkeypatch):
     for side in (64, 72, 80, 72):
         engine.run(gamma(1, 1, side, 64))
     assert list(engine._bound) == [(1, 1, 80, 64), (1, 1, 72, 64)]
+
+
+def test_a_split_is_of_the_three_calls(engine, monkeypatch):
+    now_s = 0.0
+
+    def slow(owner, name: str, takes_s: float) -> None:
+        called = getattr(owner, name)
+
+        def call(*arguments):
+            nonlocal now_s
+            now_s += takes_s
+            return called(*arguments)
+
+        monkeypatch.setattr(owner, name, call)
+
+    slow(onnxruntime_cuda.ort.OrtValue, "update_inplace", 0.001)
+    slow(engine._session, "run_with_iobinding", 0.01)
+    slow(onnxruntime_cuda.ort.OrtValue, "numpy", 0.1)
+    monkeypatch.setattr(marks, "perf_counter", lambda: now_s)
+    expected = engine.run(gamma(1, 1, 64, 64))
+    for shape in ((1, 1, 64, 64), (2, 1, 64, 72)):  # run before, and not
+        assert engine.split_ms(gamma(*shape)) == pytest.approx((1, 10, 200))  # two tensors come back
+    np.testing.assert_array_equal(engine.run(gamma(1, 1, 64, 64)).probability, expected.probability)
 
 
 def test_what_is_no_batch_of_slices_is_refused(engine):
@@ -113,3 +136,12 @@ def test_the_gpu_says_what_the_cpu_says(exported, shape):
         found = engine.run(gamma(*shape))
         assert np.count_nonzero(found.mask != expected.mask) <= 1e-4 * expected.mask.size
         np.testing.assert_allclose(found.probability, expected.probability, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("on_gpu", ["onnxruntime-cuda"], indirect=True)
+@pytest.mark.usefixtures("on_gpu")
+def test_each_part_of_a_run_takes_its_time(exported):
+    engine = OnnxRuntimeCudaEngine(exported[1], precision="fp32")
+    engine.run(gamma(3, 1, 131, 97))
+    assert min(engine.split_ms(gamma(3, 1, 131, 97))) > 0

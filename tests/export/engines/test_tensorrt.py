@@ -1,4 +1,5 @@
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,21 @@ def test_a_captured_run_gives_what_the_calls_one_by_one_give(exported, plans):
     assert prepared.graph is not None
     for other in (captured, launched):
         np.testing.assert_array_equal(other.probability, one_by_one.probability)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("on_gpu", ["tensorrt"], indirect=True)
+@pytest.mark.usefixtures("on_gpu")
+def test_each_part_of_a_run_takes_its_time_and_the_captured_run_stays_as_it_is(exported, plans):
+    from lvseg_export.engines.tensorrt import TensorRtEngine
+
+    engine = TensorRtEngine(exported[1], precision="fp32", plans=plans)
+    before = [engine.run(gamma(2, 1, 96, 80)) for _ in range(3)][-1]
+    started = time.perf_counter()
+    split = engine.split_ms(gamma(2, 1, 96, 80))
+    assert min(split) > 0
+    assert sum(split) <= (time.perf_counter() - started) * 1e3
+    np.testing.assert_array_equal(engine.run(gamma(2, 1, 96, 80)).probability, before.probability)
 
 
 @pytest.mark.gpu

@@ -24,12 +24,17 @@ STREAM = 7
 
 
 class HostCuda:
-    """The CUDA runtime, but for the GPU: work is done when it is put in, or kept while it is captured."""
+    """The CUDA runtime, but for the GPU: work is done when it is put in, or kept while it is captured.
+
+    Its clock is moved by work alone: a copy to the GPU takes 1 ms, one back 100 ms.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.memory: dict[int, np.ndarray] = {}
         self.captured: list[Callable[[], None]] | None = None
         self.launches = 0
+        self.now_ms = 0
+        self.events: dict[int, int | None] = {}
         for name, function in {
             "cudaMalloc": self.allocate,
             "cudaMallocHost": self.allocate,
@@ -45,6 +50,10 @@ class HostCuda:
             "cudaGraphDestroy": lambda _graph: (OK,),
             "cudaGraphExecDestroy": lambda _graph: (OK,),
             "cudaGraphLaunch": self.launch,
+            "cudaEventCreate": self.create_event,
+            "cudaEventDestroy": self.destroy_event,
+            "cudaEventRecord": self.record_event,
+            "cudaEventElapsedTime": lambda start, end: (OK, float(self.events[end] - self.events[start])),
         }.items():
             assert hasattr(cudart, name)
             monkeypatch.setattr(cudart, name, function)
@@ -64,9 +73,31 @@ class HostCuda:
         else:
             self.captured.append(work)
 
-    def copy(self, target: int, source: int, size: int, _kind: object, stream: int):
+    def copy(self, target: int, source: int, size: int, kind: object, stream: int):
         assert stream == STREAM
-        self.put(lambda: ctypes.memmove(target, source, size))
+        takes_ms = {
+            cudart.cudaMemcpyKind.cudaMemcpyHostToDevice: 1,
+            cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost: 100,
+        }[kind]
+
+        def copy() -> None:
+            self.now_ms += takes_ms
+            ctypes.memmove(target, source, size)
+
+        self.put(copy)
+        return (OK,)
+
+    def create_event(self):
+        self.events[event := max(self.events, default=0) + 1] = None
+        return OK, event
+
+    def destroy_event(self, event: int):
+        del self.events[event]
+        return (OK,)
+
+    def record_event(self, event: int, stream: int):
+        assert stream == STREAM
+        self.events[event] = self.now_ms
         return (OK,)
 
     def begin(self, _stream: int, _mode: object):
@@ -117,6 +148,7 @@ class Context:
         return True
 
     def work(self) -> None:
+        self.cuda.now_ms += 10
         answer = (self.shape[0], *self.shape[2:])
         mask, probability = formula(self.tensor("pixels", np.float32, self.shape))
         self.tensor("mask", np.uint8, answer)[...] = mask
@@ -253,6 +285,31 @@ def test_what_the_plan_does_not_take_is_refused(load):
         engine.run(gamma(1, 1, 40, 600))
     with pytest.raises(EngineError, match="expected float32 pixels of shape"):
         engine.run(gamma(40, 40))
+
+
+@pytest.mark.parametrize("runs_before", [0, 1, 2, 3])  # never, call by call, captured, launched
+def test_a_split_is_of_the_three_parts_by_the_gpus_clock_without_the_graph(load, cuda, runs_before):
+    engine = load()
+    for seed in range(runs_before):
+        check(engine, gamma(2, 1, 40, 50, seed=seed))
+    launches = cuda.launches
+    assert engine.split_ms(gamma(2, 1, 40, 50)) == (1, 10, 200)  # two tensors come back
+    assert cuda.launches == launches
+    assert not cuda.events
+    for seed in range(4, 7):
+        check(engine, gamma(2, 1, 40, 50, seed=seed))
+    assert cuda.launches > launches
+
+
+def test_a_split_of_a_batch_larger_than_the_plan_takes_is_of_all_parts_together(load):
+    engine = load(batch_max=4)
+    assert engine.split_ms(gamma(10, 1, 40, 50)) == (3, 30, 600)
+    assert list(engine._shapes) == [(4, 1, 40, 50), (2, 1, 40, 50)]
+
+
+def test_a_split_refuses_what_a_run_refuses(load):
+    with pytest.raises(EngineError, match="raise --side-max"):
+        load().split_ms(gamma(1, 1, 40, 600))
 
 
 def test_all_memory_is_given_back(load, cuda):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from lvseg_export.engines.base import Split
 from lvseg_serve.bench.rows import Row, Stages, Subject
 
 MakeRow = Callable[..., Row]
@@ -16,6 +17,7 @@ def make_row() -> MakeRow:
     def make(
         *latencies_ms: float,
         stages: Stages | None = None,
+        split: Split | None = None,
         errors: dict[str, int] | None = None,
         ratio: float | None = 1.0,
         **known: object,
@@ -27,6 +29,7 @@ def make_row() -> MakeRow:
             calls_per_s=len(latencies_ms) / sum(latencies_ms) * 1e3,
             ratio=ratio,
             stages=stages,
+            split=split,
             errors=errors or {},
         )
 

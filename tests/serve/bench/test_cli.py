@@ -11,6 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lvseg_export.bundle import load_bundle
+from lvseg_export.choice import RUNTIMES
+from lvseg_export.engines.base import Split
+from lvseg_export.engines.onnxruntime import OnnxRuntimeEngine
 from lvseg_serve.bench import options
 from lvseg_serve.bench.cli import main
 from lvseg_serve.bench.slice import phantom_dicom
@@ -88,6 +91,26 @@ def test_a_run_is_measured_in_pytorch_beside_its_bundle(bundle, trained_run, tmp
     assert again.exit_code == 0, again.stderr
     assert "new/old" in again.stdout
     assert "only in" in again.stdout
+
+
+def test_what_an_engine_tells_of_its_transfers_is_in_table_and_file(bundle, tmp_path, monkeypatch):
+    class Telling(OnnxRuntimeEngine):
+        def split_ms(self, pixels):
+            return Split(0.25, 4.0 * len(pixels), 0.5)
+
+    def load(path, precision, threads, _plans):
+        return Telling(path, precision=precision, threads=threads)
+
+    telling = dataclasses.replace(RUNTIMES["onnxruntime"], engine=load)
+    monkeypatch.setitem(RUNTIMES, "onnxruntime", telling)
+    result = bench(bundle, *QUICK, "--batch", "1,2", "--json", tmp_path / "a.json")
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads((tmp_path / "a.json").read_text())["rows"]
+    assert [row["split"]["compute_ms"] for row in rows] == [4, 8]
+    (line,) = (
+        line for line in result.stdout.splitlines() if line.startswith(" onnxruntime-cpu  fp32           2")
+    )
+    assert line.split()[8:11] == ["0.250", "8.00", "0.500"]
 
 
 def test_a_run_of_other_weights_is_refused(bundle, trained_run, tmp_path):

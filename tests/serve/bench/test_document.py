@@ -3,6 +3,7 @@ import json
 import pytest
 
 from lvseg.errors import OptionError
+from lvseg_export.engines.base import Split
 from lvseg_serve.bench.compare import Pair, compare
 from lvseg_serve.bench.document import FORMAT, former, read_document, to_document, write_document
 from lvseg_serve.bench.rows import Failure, Key
@@ -30,6 +31,23 @@ def test_what_is_written_has_every_figure_and_every_call(make_row, stages, tmp_p
     assert (row["errors"], row["stages"]["rest_ms"]) == ({"INTERNAL": 2}, 8)
     assert written["failures"][0]["reason"] == "no such instructions"
     assert written["environment"] == ABOUT["environment"]
+
+
+def test_a_split_is_written_by_its_parts_and_nothing_where_there_is_none(make_row, tmp_path):
+    write_document(document(make_row(10.0, split=Split(0.5, 8.0, 0.25)), make_row(9.0)), tmp_path / "b.json")
+    split, none = (row["split"] for row in json.loads((tmp_path / "b.json").read_text())["rows"])
+    assert split == {"upload_ms": 0.5, "compute_ms": 8.0, "download_ms": 0.25}
+    assert none is None
+
+
+def test_a_file_of_before_there_were_splits_is_compared_with(make_row, tmp_path):
+    former_document = document(make_row(10.0))
+    del former_document["rows"][0]["split"]
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(former_document))
+    comparison = compare(read_document(path), former(document(make_row(8.0, split=Split(1.0, 5.0, 1.0)))))
+    assert [pair.ratio for pair in comparison.pairs] == [0.8]
+    assert (comparison.only_old, comparison.only_new, comparison.differing) == ([], [], [])
 
 
 def test_what_was_written_is_read_back(make_row, tmp_path):

@@ -1,12 +1,14 @@
 """Engines of the tiny bundle: loaded once, timed before anything else, in other processes too."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from lvseg.errors import EngineError
 from lvseg_export.bundle import load_bundle
 from lvseg_export.choice import AUTO
-from lvseg_export.engines.base import Prediction
+from lvseg_export.engines.base import Prediction, Split
 from lvseg_export.engines.onnxruntime import OnnxRuntimeEngine
 from lvseg_serve.bench.engines import engine_callees, load_engines
 from lvseg_serve.bench.known import Known
@@ -88,6 +90,28 @@ def test_each_engine_is_measured_with_each_batch(loaded, stacks):
         (0.9, 50.0, engines[0].load_ms)
     }
     assert [one.first_ms for one in subjects] == list(engines[0].first_ms)
+
+
+def test_an_engine_that_can_split_its_calls_is_split_with_each_batch(loaded, stacks):
+    class Telling(Watched):
+        def split_ms(self, pixels):
+            return Split(len(pixels), 2, 3)
+
+    def source(engine):
+        return dataclasses.replace(
+            watched(loaded, []), load=lambda _threads: engine(loaded.path("model.onnx"))
+        )
+
+    engines, _ = load_engines([source(Telling), source(Watched)], stacks, loaded, 1)
+    nothing = Known(
+        dice=lambda _: None,
+        gflop=None,
+        peak_gflop_per_s=lambda _: None,
+        memory_mib=lambda *_: None,
+    )
+    splits = [callee.split for callee in engine_callees(engines, stacks, nothing)]
+    assert [split() for split in splits[:2]] == [Split(1, 2, 3), Split(3, 2, 3)]
+    assert splits[2:] == [None, None]
 
 
 def test_a_source_is_found_again_by_its_words(loaded, trained_run, stacks):

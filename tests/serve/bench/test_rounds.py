@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from lvseg.errors import EngineError, LvsegError, ServerError
+from lvseg_export.engines.base import Split
 from lvseg_serve.bench import rounds
 from lvseg_serve.bench.rounds import Callee, describe_reference, measure, reference
 from lvseg_serve.bench.rows import Failure, Subject
@@ -110,3 +111,43 @@ def test_what_never_answers_is_a_failure_and_the_others_are_measured(clock):
     assert failure == Failure(engine="onnxruntime-cpu", precision="fp32", reason="the device is gone")
     assert row.latencies_ms == pytest.approx((7, 9))
     assert row.ratio == 1
+
+
+def test_calls_are_split_after_the_rounds_and_the_row_has_the_median_of_each_part(clock):
+    done: list[str] = []
+    splits = iter([Split(90, 900, 9000), Split(1, 30, 100), Split(3, 10, 200), Split(2, 20, 300)])
+
+    def split() -> Split:
+        done.append("split")
+        clock.now_s += 1
+        return next(splits)
+
+    def call() -> None:
+        done.append("call")
+        clock.now_s += 0.005
+
+    callees = [Callee(subject("a"), call, split), Callee(subject("b"), call)]
+    first, second = measure(callees, calls=3, warmup=1)
+    assert done == ["call"] * 8 + ["split"] * 4
+    assert first.split == Split(2, 20, 200)  # of the three that count
+    assert first.latencies_ms == pytest.approx((5, 5, 5))
+    assert second.split is None
+
+
+def test_a_split_that_fails_is_told_and_the_row_stays(clock, capsys):
+    def split() -> Split:
+        raise EngineError("no events")
+
+    (row,) = measure([Callee(subject("a"), clock.call(7), split)], calls=1, warmup=0)
+    assert (row.p50_ms, row.split) == (pytest.approx(7), None)
+    told = "a fp32, batch 1, 1 thread(s), closed 1: its transfers are not told: no events"
+    assert capsys.readouterr().err == f"{told}\n"
+
+
+def test_what_never_answers_is_not_split(clock):
+    def split() -> Split:
+        raise AssertionError
+
+    broken = Callee(subject("a"), clock.call(EngineError("gone")), split)
+    failure, _ = measure([broken, Callee(subject("b"), clock.call(7))], calls=1, warmup=0)
+    assert failure == Failure(engine="a", precision="fp32", reason="gone")

@@ -2,6 +2,7 @@ import io
 
 from rich.console import Console
 
+from lvseg_export.engines.base import Split
 from lvseg_serve.bench.compare import Comparison, Pair
 from lvseg_serve.bench.rows import Failure, Key
 from lvseg_serve.bench.table import print_comparison, print_measured
@@ -20,8 +21,11 @@ def heading(lines: list[str], first: str) -> str:
 def test_the_widest_tables_fit_140_columns(make_row, stages):
     known = {"load_ms": 12345.0, "first_ms": 66873.0, "dice": 0.9335, "gflop": 99.0, "memory_mib": 12345.0}
     engine = make_row(12345.6, engine="torch-compile-cpu", batch=16, peak_gflop_per_s=50.0, **known)
+    gpu = make_row(
+        12345.6, engine="torch-compile-cuda", batch=16, split=Split(1234.5, 12345.6, 1234.5), **known
+    )
     server = make_row(12345.6, engine="onnxruntime-cpu via gRPC", loop="open 1000/s", stages=stages)
-    lines = printed(engine, server)
+    lines = printed(engine, gpu, server)
     assert max(map(len, lines)) <= 140
     assert not any("…" in line for line in lines)
     for word in ("ratio", "Dice", "MiB", "inference", "rest"):
@@ -33,6 +37,24 @@ def test_columns_that_nothing_is_known_for_are_left_out(make_row):
     assert "Dice" not in line
     assert "MiB" not in line
     assert "ratio" in line
+
+
+def test_a_gpus_parts_are_columns_where_there_is_one(make_row):
+    gpu = make_row(10.0, engine="tensorrt-cuda", split=Split(0.5, 8.25, 0.125))
+    cpu = make_row(30.0)
+    lines = printed(gpu, cpu)
+    assert heading(lines, "p50").split() == ["p50", "p90", "p99", "load", "pute", "load", "slices"]
+    assert heading(lines, "tensorrt-cuda").split()[3:10] == [
+        "10.0",
+        "10.0",
+        "10.0",
+        "0.500",
+        "8.25",
+        "0.125",
+        "100.0",
+    ]
+    assert heading(lines, "onnxruntime-cpu").split()[6:9] == ["-", "-", "-"]
+    assert not any("pute" in line for line in printed(cpu))
 
 
 def test_a_failure_is_a_row_and_its_reason_stands_below(make_row):
