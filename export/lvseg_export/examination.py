@@ -54,6 +54,11 @@ class Examiner:
         """What the trained model says of the phantoms."""
         self._expected = [trained.run(pixels) for pixels in self._pixels]
 
+    @property
+    def shapes(self) -> set[tuple[int, ...]]:
+        """The shapes (N, 1, H, W) that engines are examined on; others are no larger."""
+        return {self._phantoms.shape, *(pixels.shape for pixels in self._pixels)}
+
     def examine(self, engine: Engine) -> list[Result]:
         """Return what each check found.
 

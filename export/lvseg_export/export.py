@@ -76,12 +76,16 @@ def export_run(
         plans: For TensorRT, where it is installed: what the plans of the files are built for, and where they are kept.
 
     Raises:
-        EngineError: If a graph does not say what the trained model says, within what its precision allows.
+        EngineError: If a graph does not say what the trained model says, within what its precision allows, or
+            ``plans`` do not take the slices that the files are examined on.
         ValueError: If int8 is asked for without slices to take its ranges from.
     """
     trained, spacing = TorchEngine(run.model), run.record.working_spacing_mm
     phantoms = np.stack(_working_pixels(_phantoms(), spacing))[:, None]
     examiner = Examiner(trained, phantoms=phantoms, images=images, working_spacing_mm=spacing)
+    if plans:
+        for shape in examiner.shapes:  # before minutes go by in which a plan is built
+            plans.profile.check(shape)
     np.savez_compressed(
         folder / REFERENCE,
         pixels=phantoms,

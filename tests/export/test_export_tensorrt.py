@@ -139,6 +139,16 @@ def test_options_that_contradict_each_other_are_told_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_plans_too_small_for_the_examination_are_refused_before_one_is_built(trained_run, tmp_path, loaded):
+    options = ("--tensorrt", "--side-opt", "64", "--side-max", "64")
+    result = export(trained_run, "--out", tmp_path / "bundle", *options)
+    assert result.exit_code == 1
+    assert "error: the plan takes slices of 32 to 64 rows and columns, got " in result.stderr
+    assert "raise --side-max for larger ones" in result.stderr
+    assert loaded == []
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("folder", ["bundle", "bundle/plans", "repository/plans"])
 @pytest.mark.usefixtures("loaded")
 def test_plans_lie_neither_in_the_bundle_nor_in_the_repository(trained_run, tmp_path, folder):
