@@ -115,7 +115,7 @@ def test_an_engine_that_can_split_its_calls_is_split_with_each_batch(loaded, sta
 
 
 def test_a_source_is_found_again_by_its_words(loaded, trained_run, stacks):
-    sources = [*bundle_sources(loaded, ALL, AUTO, 1), run_source(trained_run, compiled=False, device="cpu")]
+    sources = [*bundle_sources(loaded, ALL, "fp32", 1), run_source(trained_run, compiled=False, device="cpu")]
     for source in sources:
         found = find_source(source.words)
         assert (found.name, found.precision, found.words) == (source.name, source.precision, source.words)
