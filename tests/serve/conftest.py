@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
-from lvseg.errors import EngineError
+from lvseg.errors import EngineError, WorkerLostError
 from lvseg_export.bundle import EngineFile, InputContract, Manifest, ModelInfo, sha256_of
 from lvseg_export.engines.base import Engine, Prediction
 from lvseg_serve.answers import Limits, ModelIdentity, ServerInfo
@@ -88,6 +88,29 @@ class FailingEngine(ThresholdEngine):
 
     def run(self, pixels: NDArray[np.float32]) -> Prediction:  # noqa: ARG002
         raise self._error
+
+
+class LosingEngine(ThresholdEngine):
+    """A threshold engine whose first calls end as those of a worker that is killed at its slice do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.losses = 0
+        """How many are to be lost."""
+        self.rows: int | None = None
+        """Of the slices that are; ``None``: any."""
+        self.lost = 0
+
+    def run(self, pixels: NDArray[np.float32]) -> Prediction:
+        if self.lost < self.losses and self.rows in (None, pixels.shape[2]):
+            self.lost += 1
+            raise WorkerLostError("the worker that was at the slice was killed; send the slice again")
+        return super().run(pixels)
+
+
+@pytest.fixture
+def losing_engine() -> LosingEngine:
+    return LosingEngine()
 
 
 @pytest.fixture

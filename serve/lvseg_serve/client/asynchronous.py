@@ -91,6 +91,7 @@ class AsyncClient:
             outputs=outputs,
             address=self._address,
             timeout_s=self._timeout_s,
+            retry=self._retry,
             tls=self._tls,
             max_message_bytes=self._max_message_bytes,
         )

@@ -1,14 +1,16 @@
 """A stream of slices for asyncio."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
 from lvseg_serve.answers import SeriesSummary
-from lvseg_serve.client.conversation import Conversation, Event, Result, SeriesSlice
+from lvseg_serve.client.conversation import Conversation, Event, FurtherCall, Result, SeriesSlice
+from lvseg_serve.client.outbox import Outgoing
 
 if TYPE_CHECKING:  # a name for type checkers alone
     from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceAsyncStub
@@ -32,47 +34,51 @@ class AsyncSegmentStream:
     ) -> None:
         if window < 1:
             raise ValueError(f"window must be at least 1, got {window}")
+        self._stub = stub
+        self._metadata = metadata
         self._conversation = conversation
+        self._changed = asyncio.Event()
+        """There may be something to send."""
         self._room = asyncio.Semaphore(window)
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._closed = False
-        self._call = stub.SegmentStream(None, metadata=metadata)
-        self._tasks = (
-            asyncio.create_task(self._send(_asynchronous(slices))),
-            asyncio.create_task(self._receive()),
-        )
+        self._slices = asyncio.create_task(self._take_slices(_asynchronous(slices)))
+        self._call, self._exchange = self._begin_call()
 
     @property
     def summary(self) -> SeriesSummary | None:
-        """What the server says of the whole series; None before the end."""
+        """What became of the whole series; None before the end."""
         return self._conversation.summary
 
     async def close(self) -> None:
         """End the stream; slices that wait for an answer are given up."""
         self._closed = True
         self._call.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _end((self._slices, *self._exchange))
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Result:
-        if self._closed:
-            raise StopAsyncIteration
         try:
-            while True:
-                result = self._conversation.take(await self._event())
-                if result is not None:
+            while not self._closed:
+                outcome = self._conversation.take(await self._event())
+                if outcome is None:
+                    self._changed.set()  # a slice may have been lost
+                elif isinstance(outcome, FurtherCall):
+                    await _end(self._exchange)
+                    await asyncio.sleep(outcome.wait_s)
+                    if not self._closed:  # by another task meanwhile
+                        self._call, self._exchange = self._begin_call()
+                else:
                     self._room.release()
-                    return result
+                    return outcome
         except StopIteration:
             await self.close()
-            raise StopAsyncIteration from None
         except BaseException:
             await self.close()
             raise
+        raise StopAsyncIteration
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,7 +96,17 @@ class AsyncSegmentStream:
             except TimeoutError:
                 continue  # what there is to wait for may have changed meanwhile
 
-    async def _send(self, slices: AsyncIterator[SeriesSlice]) -> None:
+    def _begin_call(self) -> tuple[Any, tuple[asyncio.Task[None], asyncio.Task[None]]]:
+        number = self._conversation.begin_call()
+        call = self._stub.SegmentStream(None, metadata=self._metadata)
+        return call, (
+            asyncio.create_task(self._send(number, call)),
+            asyncio.create_task(self._receive(call)),
+        )
+
+    async def _take_slices(self, slices: AsyncIterator[SeriesSlice]) -> None:
+        """Take the caller's slices, in a task of their own: however long they take, others are sent again."""
+        fault: Exception | None = None
         try:
             while await self._room.acquire():
                 slice_ = await anext(slices, None)
@@ -100,22 +116,47 @@ class AsyncSegmentStream:
                 if refusal is not None:
                     self._inbox.put_nowait(refusal)
                     continue
-                for message in self._conversation.messages(slice_):
-                    try:
-                        await self._call.write(message)
-                    except (grpc.RpcError, asyncio.InvalidStateError):
-                        return  # the call has ended; whoever receives learns why
+                self._conversation.add(self._conversation.outgoing(slice_))
+                self._changed.set()
         except Exception as error:  # noqa: BLE001  raised where the answers are taken, after those still to come
-            self._conversation.fault = error
-        await self._call.done_writing()
+            fault = error
+        self._conversation.complete(fault)
+        self._changed.set()
 
-    async def _receive(self) -> None:
+    async def _send(self, number: int, call: Any) -> None:
+        while (slice_ := await self._next(number)) is not None:
+            for message in self._conversation.messages(slice_):
+                try:
+                    await call.write(message)
+                except (grpc.RpcError, asyncio.InvalidStateError):
+                    return  # the call has ended; whoever receives learns why
+        await call.done_writing()
+
+    async def _next(self, call: int) -> Outgoing | None:
+        while True:
+            self._changed.clear()
+            found = self._conversation.next(call)
+            if not isinstance(found, float):
+                return found
+            try:
+                async with asyncio.timeout(None if found == math.inf else found):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue  # it is due
+
+    async def _receive(self, call: Any) -> None:
         try:
-            async for message in self._call:
+            async for message in call:
                 self._inbox.put_nowait(message)
             self._inbox.put_nowait(None)
         except grpc.RpcError as error:
             self._inbox.put_nowait(error)
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _asynchronous(

@@ -11,13 +11,16 @@ from numpy.typing import ArrayLike
 from lvseg.errors import InputError, LvsegError, ServerError
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_serve.answers import Output, Segmentation, SeriesSummary
-from lvseg_serve.client.converters import from_segment_response, from_series_summary, to_message
+from lvseg_serve.client.converters import from_segment_response, to_message
 from lvseg_serve.client.errors import from_status, no_answer, typed_errors
+from lvseg_serve.client.outbox import PART_BYTES, Outbox, Outgoing
+from lvseg_serve.client.patience import Patience
 from lvseg_serve.client.security import Tls
 from lvseg_serve.defaults import MAX_ID
+from lvseg_serve.series import Series
 
-PART_BYTES = 2**19
-"""Of a file in one message: even with a contour beside it, no server's limit is that low."""
+MOST_TRIES = 5
+"""How often a slice is sent that is lost each time, such as one that its worker does not survive."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -38,14 +41,26 @@ Event: TypeAlias = pb.SegmentStreamResponse | grpc.RpcError | Result | None
 """What a stream brings: an answer, its failure, a slice that was not even sent, or (None) its end."""
 
 
+@dataclass(frozen=True)
+class FurtherCall:
+    """A call has ended and slices are left: the stream goes on over another one."""
+
+    wait_s: float
+    """Until it may begin."""
+
+
 class Conversation:
-    """One stream, told by a client of what it sends and receives. Its methods may be called from two threads.
+    """One stream, told by a client of what it sends and receives, whatever number of calls that takes.
+
+    It is for one thread at a time; :meth:`refusal`, :meth:`outgoing` and :meth:`messages` are for any.
 
     Args:
         outputs: What the answers shall carry.
         address: Of the server, for error texts.
-        timeout_s: Seconds without a sign of the server while slices wait for their answers.
-        tls: What the call is encrypted with, for error texts.
+        timeout_s: Seconds without a sign of the server while slices wait for their answers; and for how long a slice
+            that was lost is sent again.
+        retry: Whether slices are sent again that the server asks for.
+        tls: What the calls are encrypted with, for error texts.
         max_message_bytes: Of the largest file to send.
     """
 
@@ -55,18 +70,21 @@ class Conversation:
         outputs: Collection[Output],
         address: str,
         timeout_s: float,
+        retry: bool,
         tls: Tls | None,
         max_message_bytes: int,
     ) -> None:
         self._outputs = outputs
         self._address = address
         self._timeout_s = timeout_s
+        self._retry = retry
         self._tls = tls
         self._max_message_bytes = max_message_bytes
-        self._waiting: set[str] = set()
+        self._outbox = Outbox()
+        self._series = Series()
+        self._call_is_summed_up = False
         self._last_sign = monotonic()
-        self.fault: Exception | None = None
-        """What ended the caller's slices, if it was not their end."""
+        self._fault: Exception | None = None
         self.summary: SeriesSummary | None = None
 
     def refusal(self, slice_: SeriesSlice) -> Result | None:
@@ -82,32 +100,55 @@ class Conversation:
         )
         return slice_.id, error
 
-    def messages(self, slice_: SeriesSlice) -> Iterator[pb.SegmentStreamRequest]:
-        """Yield the messages that carry a slice, to be sent one after the other.
+    def outgoing(self, slice_: SeriesSlice) -> Outgoing:
+        """Return a slice as it is sent.
 
         Raises:
-            ValueError: If the slice makes no message, or its id is none or under way.
+            ValueError: If it makes no message, or its id is none.
         """
         if not 1 <= len(slice_.id) <= MAX_ID:
             raise ValueError(f"expected an id of 1 to {MAX_ID} characters, got {len(slice_.id)}")
-        if slice_.id in self._waiting:
-            raise ValueError(f"the id {slice_.id!r} is that of a slice whose answer has not come yet")
         content = slice_.dicom
-        message = to_message(
+        request = to_message(
             content[:PART_BYTES], slice_.contour, slice_.frame, slice_.pixel_spacing, self._outputs
         )
-        self._waiting.add(slice_.id)
-        self._last_sign = monotonic()
-        yield pb.SegmentStreamRequest(id=slice_.id, slice=message, more=len(content) > PART_BYTES)
-        for start in range(PART_BYTES, len(content), PART_BYTES):
-            self._last_sign = monotonic()
-            end = start + PART_BYTES
-            yield pb.SegmentStreamRequest(
-                id=slice_.id, dicom_part=content[start:end], more=end < len(content)
-            )
+        beginning = pb.SegmentStreamRequest(id=slice_.id, slice=request, more=len(content) > PART_BYTES)
+        return Outgoing(slice_.id, content, beginning)
 
-    def take(self, event: Event) -> Result | None:
-        """Return the result that an event brings; None for one that brings none.
+    def add(self, slice_: Outgoing) -> None:
+        """Take in a slice to be sent.
+
+        Raises:
+            ValueError: If its id is that of one under way.
+        """
+        if slice_.id in self._outbox:
+            raise ValueError(f"the id {slice_.id!r} is that of a slice whose answer has not come yet")
+        self._last_sign = monotonic()
+        self._outbox.add(slice_)
+
+    def complete(self, fault: Exception | None) -> None:
+        """Take note that no further slice comes, and what ended the caller's slices if it was not their end."""
+        self._fault = fault
+        self._outbox.complete = True
+
+    def begin_call(self) -> int:
+        """Return the number of a call that is about to begin, in the place of the one before it."""
+        self._call_is_summed_up = False
+        self._last_sign = monotonic()
+        return self._outbox.begin_call()
+
+    def next(self, call: int) -> Outgoing | float | None:
+        """Return what a call is to send next; see :meth:`Outbox.next`."""
+        return self._outbox.next(call)
+
+    def messages(self, slice_: Outgoing) -> Iterator[pb.SegmentStreamRequest]:
+        """Yield the messages of a slice; that the server takes them is a sign of it."""
+        for message in slice_.messages():
+            self._last_sign = monotonic()
+            yield message
+
+    def take(self, event: Event) -> Result | FurtherCall | None:
+        """Return the result that an event brings, or that another call has to go on; ``None`` for neither.
 
         Raises:
             StopIteration: At the end.
@@ -121,22 +162,14 @@ class Conversation:
             with typed_errors(self._address, self._timeout_s, self._tls):
                 raise event
         if event is None:
-            if self.fault is not None:
-                raise self.fault
-            if self.summary is None or self._waiting:
-                raise ServerError(
-                    f"the server at {self._address} ended the stream with {len(self._waiting)} slices unanswered"
-                )
-            raise StopIteration
+            return self._end_of_call()
         match event.WhichOneof("outcome"):
             case "segmentation":
-                self._waiting.discard(event.id)
-                return event.id, self._answer(event.segmentation)
+                return self._answer(event.id, event.segmentation)
             case "error":
-                self._waiting.discard(event.id)
-                return event.id, from_status(event.error, self._address, self._timeout_s)
+                return self._failure(event.id, from_status(event.error, self._address, self._timeout_s))
             case "summary":
-                self.summary = from_series_summary(event.summary)
+                self._call_is_summed_up = True
         return None
 
     def wait_s(self) -> float:
@@ -145,15 +178,46 @@ class Conversation:
         Raises:
             ServerError: If slices have waited for too long without a sign of the server.
         """
-        if not self._waiting:
+        if not self._outbox:
             return self._timeout_s
         left_s = self._last_sign + self._timeout_s - monotonic()
         if left_s <= 0:
             raise no_answer(self._address, self._timeout_s)
         return left_s
 
-    def _answer(self, message: pb.SegmentResponse) -> Segmentation | LvsegError:
+    def _end_of_call(self) -> FurtherCall:
+        if self._call_is_summed_up and self._outbox.has_lost:
+            return FurtherCall(0.0)
+        if self._fault is not None:
+            raise self._fault
+        if self._outbox or not self._call_is_summed_up:
+            raise ServerError(
+                f"the server at {self._address} ended the stream with {len(self._outbox)} slices unanswered"
+            )
+        self.summary = self._series.summary()
+        raise StopIteration
+
+    def _answer(self, id_: str, message: pb.SegmentResponse) -> Result:
+        self._outbox.answered(id_)
         try:
-            return from_segment_response(message, self._outputs)
+            answer = from_segment_response(message, self._outputs)
         except ServerError as error:
-            return error
+            self._series.add_failure()
+            return id_, error
+        self._series.add(answer)
+        return id_, answer
+
+    def _failure(self, id_: str, error: LvsegError) -> Result | None:
+        """Return the result of a slice that was refused or failed, unless it is sent again."""
+        slice_ = self._outbox.sent(id_)
+        if slice_ is not None and isinstance(error, ServerError):
+            slice_.patience = slice_.patience or Patience(
+                self._timeout_s, retry=self._retry, tries=MOST_TRIES
+            )
+            wait_s = slice_.patience.try_again_in_s(error)
+            if wait_s is not None:
+                self._outbox.send_again(slice_, wait_s)
+                return None
+        self._outbox.answered(id_)
+        self._series.add_failure()
+        return id_, error

@@ -18,7 +18,6 @@ from lvseg_serve.answers import (
     ModelIdentity,
     Output,
     Segmentation,
-    SeriesSummary,
     ServerInfo,
     StageTimings,
 )
@@ -113,15 +112,6 @@ def from_segment_response(message: pb.SegmentResponse, outputs: Collection[Outpu
             compare_ms=message.timings.compare_ms,
             total_ms=message.timings.total_ms,
         ),
-    )
-
-
-def from_series_summary(message: pb.SeriesSummary) -> SeriesSummary:
-    """Return what a server says of a stream."""
-    return SeriesSummary(
-        answered=message.answered,
-        failed=message.failed,
-        contour_shift=_shift(message.contour_shift) if message.HasField("contour_shift") else None,
     )
 
 

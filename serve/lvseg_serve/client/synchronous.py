@@ -106,10 +106,9 @@ class Client:
 
         Gives ``(id, Segmentation)``, or ``(id, error)`` for a slice that is refused or fails, as the answers come,
         which need not be the order of the slices. ``slices`` is read in another thread and never further than
-        ``window`` slices ahead of the answers. Files of more than 512 KiB travel in parts. A server may end a
-        connection that is about an hour old, and with it the stream: begin a new one for what comes later. One that is
-        told to stop ends it once it has answered what it took, with an error that has a ``retry_after_s``: send the
-        others again then.
+        ``window`` slices ahead of the answers; until then they are held, as one that is lost with its worker is sent
+        again (up to 5 times, within ``timeout_s``). Files of more than 512 KiB travel in parts. A server may end a
+        connection that is about an hour old, and with it the stream: begin a new one for what comes later.
 
         Args:
             slices: With ids that differ from those of all slices under way.
@@ -128,6 +127,7 @@ class Client:
             outputs=outputs,
             address=self._address,
             timeout_s=self._timeout_s,
+            retry=self._retry,
             tls=self._tls,
             max_message_bytes=self._max_message_bytes,
         )

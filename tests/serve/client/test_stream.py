@@ -268,6 +268,87 @@ def test_a_stream_that_is_left_early_takes_no_more_slices(server: str, dicom: by
     assert len(taken) <= 4
 
 
+def test_a_slice_that_was_lost_with_its_worker_is_sent_again(
+    stream: Stream, serving: Serving, losing_engine, dicom: bytes
+) -> None:
+    losing_engine.losses = 2
+    with serving(losing_engine) as address:
+        results, summary = stream(address, slices(dicom, 3))
+    assert {id_: answer.area_mm2 for id_, answer in results} == {"0": 900.0, "1": 900.0, "2": 900.0}
+    assert summary == SeriesSummary(answered=3, failed=0)
+
+
+def test_a_file_of_more_than_one_message_is_sent_again_whole(
+    stream: Stream, serving: Serving, losing_engine, make_dicom: Callable[..., bytes]
+) -> None:
+    large = make_dicom(np.full((700, 700), 1000))
+    losing_engine.losses = 1
+    with serving(losing_engine) as address:
+        ((_, answer),), _ = stream(address, [SeriesSlice(id="a", dicom=large)], outputs=[Output.CONTOUR])
+    assert answer.area_mm2 == 700 * 700 * 2.25
+
+
+def test_a_slice_that_is_lost_each_time_is_given_up_and_the_others_go_on(
+    stream: Stream, serving: Serving, losing_engine, dicom: bytes, make_dicom: Callable[..., bytes]
+) -> None:
+    losing_engine.losses, losing_engine.rows = 1000, 32
+    deadly = SeriesSlice(id="deadly", dicom=make_dicom(np.full((32, 32), 100)))
+    with serving(losing_engine) as address:
+        results, summary = stream(address, [deadly, *slices(dicom, 3)])
+    found = dict(results)
+    error = found.pop("deadly")
+    assert isinstance(error, ServerError)
+    assert (error.code, error.reason) == ("UNAVAILABLE", "WORKER_LOST")
+    assert losing_engine.lost == 5
+    assert [answer.area_mm2 for answer in found.values()] == [900.0] * 3
+    assert summary == SeriesSummary(answered=3, failed=1)
+
+
+def test_a_client_that_does_not_retry_has_the_error_of_a_slice_that_was_lost(
+    stream: Stream, serving: Serving, losing_engine, dicom: bytes
+) -> None:
+    losing_engine.losses = 1
+    with serving(losing_engine) as address:
+        ((_, error),), _ = stream(address, slices(dicom, 1), options={"retry": False})
+    assert error.reason == "WORKER_LOST"
+
+
+def test_a_lost_slice_is_sent_again_while_the_next_is_awaited(
+    serving: Serving, losing_engine, dicom: bytes
+) -> None:
+    answered = threading.Event()
+
+    def hesitant() -> Iterator[SeriesSlice]:
+        first, second = slices(dicom, 2)
+        yield first
+        assert answered.wait(timeout=60)
+        yield second
+
+    losing_engine.losses = 1
+    with serving(losing_engine) as address, Client(address) as client:
+        for _, answer in client.segment_stream(hesitant()):
+            assert answer.area_mm2 == 900.0
+            answered.set()
+
+
+async def test_so_it_is_over_asyncio(serving: Serving, losing_engine, dicom: bytes) -> None:
+    answered = asyncio.Event()
+
+    async def hesitant() -> AsyncIterator[SeriesSlice]:
+        first, second = slices(dicom, 2)
+        yield first
+        async with asyncio.timeout(60):
+            await answered.wait()
+        yield second
+
+    losing_engine.losses = 1
+    with serving(losing_engine) as address:
+        async with AsyncClient(address) as client:
+            async for _, answer in client.segment_stream(hesitant()):
+                assert answer.area_mm2 == 900.0
+                answered.set()
+
+
 class _Leaving(segmentation_pb2_grpc.SegmentationServiceServicer):
     """Takes all slices, answers the first and ends the stream, as no server of ours does."""
 
