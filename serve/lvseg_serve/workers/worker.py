@@ -52,6 +52,13 @@ def work(connection: Connection, memory: SharedDescriptor, limits: WorkerLimits)
         answer = _done(job)
         del job
         try:
+            try:
+                exchange.send(answer, first=False)
+                continue
+            except (
+                MemoryError
+            ):  # before a byte of it was sent; its traceback, which holds the answer, ends here
+                answer = _too_much_memory()
             exchange.send(answer, first=False)
         except (BrokenPipeError, ConnectionResetError):
             return
@@ -72,15 +79,19 @@ def _done(job: Job) -> Any:
     except LvsegError as error:
         return Failed(error)
     except MemoryError:
-        return Failed(
-            InputError(
-                "reading the slice takes more memory than is allowed; store it uncompressed, one frame a file",
-                reason="TOO_MUCH_MEMORY",
-                expected="a slice of the size that its header states",
-            )
-        )
+        return _too_much_memory()
     except Exception as error:  # noqa: BLE001  nothing else stands between an error and the other process
         return Failed(WorkerError(f"a worker failed: {_where(error)}"))
+
+
+def _too_much_memory() -> Failed:
+    return Failed(
+        InputError(
+            "reading the slice takes more memory than is allowed; store it uncompressed, one frame a file",
+            reason="TOO_MUCH_MEMORY",
+            expected="a slice of the size that its header states",
+        )
+    )
 
 
 def _where(error: Exception) -> str:

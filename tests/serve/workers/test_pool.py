@@ -77,6 +77,18 @@ async def test_a_job_that_wants_too_much_memory_is_the_callers_fault():
         assert len(await workers.run(bytearray, 2**20)) == 2**20
 
 
+async def test_a_job_whose_answer_takes_too_much_memory_to_send_is_the_callers_fault():
+    async with WorkerProcesses(1, WorkerLimits(memory_bytes=64 * 2**20)) as workers:
+        before = workers.pids
+        with pytest.raises(InputError) as refused:
+            await workers.run(
+                bytearray, 48 * 2**20
+            )  # there is room for it once, and none for it pickled beside it
+        assert refused.value.reason == "TOO_MUCH_MEMORY"
+        assert len(await workers.run(bytearray, 2**20)) == 2**20
+        assert workers.pids == before
+
+
 async def test_a_job_that_takes_too_much_time_is_the_callers_fault():
     async with WorkerProcesses(1, WorkerLimits(cpu_s=1)) as workers:
         with pytest.raises(InputError) as refused:
