@@ -12,7 +12,9 @@ MAX_STREAM_PENDING = 16
 GRACE_S = 10.0
 """How long requests that were accepted may still take when the server is told to stop."""
 TIMEOUT_S = 30.0
-"""How long a client waits for one answer."""
+"""How long a client waits for one answer, and for a server that has answered it before and is not there any more."""
+CONNECT_S = 5.0
+"""How long a client waits for a server that has never answered it: it may be starting, or not be there at all."""
 SWAP_S = 600.0
 """How long an operator waits for another model: TensorRT may have to build an engine first."""
 MAX_ID = 128

@@ -235,13 +235,15 @@ def serving(
     """
 
     @contextmanager
-    def serving(engine: Engine, *, guarded: Any = None, **options: Any) -> Iterator[str]:
+    def serving(
+        engine: Engine, *, listen: str = "127.0.0.1:0", guarded: Any = None, **options: Any
+    ) -> Iterator[str]:
         ready: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
         async def serve() -> None:
             stop = asyncio.Event()
             async with running_server(
-                make_segmenter(engine, **options), info, listen="127.0.0.1:0", **(guarded or {})
+                make_segmenter(engine, **options), info, listen=listen, **(guarded or {})
             ) as address:
                 ready.set_result((address, asyncio.get_running_loop(), stop))
                 await stop.wait()

@@ -1,14 +1,14 @@
 """The client for asyncio."""
 
 import asyncio
-from collections.abc import AsyncIterable, Collection, Iterable
+from collections.abc import AsyncIterable, Callable, Collection, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 from numpy.typing import ArrayLike
 
-from lvseg.errors import ServerError
+from lvseg.errors import InputError, ServerError
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from lvseg_serve import defaults
@@ -18,7 +18,7 @@ from lvseg_serve.client.channel import channel_settings
 from lvseg_serve.client.conversation import Conversation, SeriesSlice
 from lvseg_serve.client.converters import from_segment_response, from_server_info_response, to_message
 from lvseg_serve.client.errors import typed_errors
-from lvseg_serve.client.patience import Patience
+from lvseg_serve.client.patience import Acquaintance
 from lvseg_serve.client.security import Access, Tls
 
 
@@ -34,13 +34,14 @@ class AsyncClient:
         *,
         timeout_s: float = defaults.TIMEOUT_S,
         max_message_mib: int = defaults.MAX_MESSAGE_MIB,
+        connect_s: float = defaults.CONNECT_S,
         retry: bool = True,
         tls: Tls | None = None,
         token: str | None = None,
     ) -> None:
         self._address = address
         self._timeout_s = timeout_s
-        self._retry = retry
+        self._acquaintance = Acquaintance(timeout_s=timeout_s, connect_s=connect_s, retry=retry)
         self._max_message_bytes = max_message_mib * 2**20
         self._tls = tls
         settings = channel_settings(address, max_message_mib, Access(tls, token))
@@ -63,17 +64,7 @@ class AsyncClient:
     ) -> Segmentation:
         """Segment one slice; arguments and errors are those of :meth:`Client.segment`."""
         message = to_message(dicom, contour, frame, pixel_spacing, outputs)
-        patience = Patience(self._timeout_s, retry=self._retry)
-        while True:
-            try:
-                with typed_errors(self._address, self._timeout_s, self._tls):
-                    answer = await self._stub.Segment(
-                        message, timeout=patience.left_s, metadata=self._metadata
-                    )
-                return from_segment_response(answer, outputs)
-            except ServerError as error:
-                wait_s = patience.wait_s(error)
-            await asyncio.sleep(wait_s)
+        return from_segment_response(await self._call(self._stub.Segment, message), outputs)
 
     def segment_stream(
         self,
@@ -91,7 +82,7 @@ class AsyncClient:
             outputs=outputs,
             address=self._address,
             timeout_s=self._timeout_s,
-            retry=self._retry,
+            acquaintance=self._acquaintance,
             tls=self._tls,
             max_message_bytes=self._max_message_bytes,
         )
@@ -99,10 +90,7 @@ class AsyncClient:
 
     async def server_info(self) -> ServerInfo:
         """Ask the server what it runs and accepts; errors are those of :meth:`Client.server_info`."""
-        with typed_errors(self._address, self._timeout_s, self._tls):
-            answer = await self._stub.GetServerInfo(
-                pb.GetServerInfoRequest(), timeout=self._timeout_s, metadata=self._metadata
-            )
+        answer = await self._call(self._stub.GetServerInfo, pb.GetServerInfoRequest())
         return from_server_info_response(answer)
 
     async def close(self) -> None:
@@ -116,3 +104,20 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _call(self, method: Callable[..., Any], message: Any) -> Any:
+        """Return the answer to a call, which is tried again as long as that may help."""
+        patience = self._acquaintance.patience()
+        while True:
+            try:
+                with typed_errors(self._address, self._timeout_s, self._tls):
+                    answer = await method(message, timeout=patience.left_s, metadata=self._metadata)
+            except ServerError as error:
+                wait_s = patience.wait_s(error)
+            except InputError:
+                self._acquaintance.met = True
+                raise
+            else:
+                self._acquaintance.met = True
+                return answer
+            await asyncio.sleep(wait_s)

@@ -7,6 +7,9 @@ import grpc
 
 from lvseg_serve.client.security import Access, call_metadata, channel_credentials
 
+_FIRST_PAUSE_MS, _LONGEST_PAUSE_MS = 200, 500
+_LONGEST_ATTEMPT_MS = 5000
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelSettings:
@@ -42,6 +45,11 @@ def channel_settings(address: str, max_message_mib: int, access: Access) -> Chan
         ("grpc.max_receive_message_length", max_message_mib * 2**20),
         # Patients' slices take no detour that an environment variable names.
         ("grpc.enable_http_proxy", 0),
+        # A server that is back is found within a second; by default the pauses grow to two minutes.
+        ("grpc.initial_reconnect_backoff_ms", _FIRST_PAUSE_MS),
+        ("grpc.max_reconnect_backoff_ms", _LONGEST_PAUSE_MS),
+        # Whatever its name says, for how long one attempt may go on: what listens there may be no server of ours.
+        ("grpc.min_reconnect_backoff_ms", _LONGEST_ATTEMPT_MS),
     ]
     if access.tls is not None and access.tls.server_name is not None:
         options.append(("grpc.ssl_target_name_override", access.tls.server_name))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import click
 from click.core import ParameterSource
@@ -27,7 +27,7 @@ from lvseg_serve.client.synchronous import Client
 
 _Run: TypeAlias = Callable[[Sequence[Job], Path], Iterator[Outcome]]
 """Segments each of some slices and writes its results below a folder."""
-_OF_A_SERVER = ("server", "timeout_s", "max_message_mib", *CLIENT_SECURITY)
+_OF_A_SERVER = ("server", "timeout_s", "connect_s", "max_message_mib", *CLIENT_SECURITY)
 
 
 @click.command(cls=Command)
@@ -76,7 +76,14 @@ _OF_A_SERVER = ("server", "timeout_s", "max_message_mib", *CLIENT_SECURITY)
     type=click.FloatRange(min=0, min_open=True),
     default=defaults.TIMEOUT_S,
     show_default=True,
-    help="Seconds to wait for each answer.",
+    help="Seconds to wait for each answer, and for a server that goes away in the midst and may come back.",
+)
+@click.option(
+    "--connect-s",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default="0: an error at once",
+    help="Seconds to wait for a server that is not there when the command begins.",
 )
 @click.option(
     "--max-message-mib",
@@ -104,6 +111,7 @@ def main(
     pixel_spacing: tuple[float, float] | None,
     out: Path,
     timeout_s: float,
+    connect_s: float,
     max_message_mib: int,
     overwrite: bool,
 ) -> None:
@@ -138,7 +146,11 @@ def main(
             _local_client(bundle)
             if local
             else _client(
-                server or defaults.ADDRESS, access, timeout_s=timeout_s, max_message_mib=max_message_mib
+                server or defaults.ADDRESS,
+                access,
+                timeout_s=timeout_s,
+                connect_s=connect_s,
+                max_message_mib=max_message_mib,
             )
         ) as run,
         new_folder(out, signature=TABLE, overwrite=overwrite) as folder,
@@ -171,10 +183,8 @@ def _check_where(context: click.Context, server: str | None, *, local: bool, bun
 
 
 @contextmanager
-def _client(address: str, access: Access, *, timeout_s: float, max_message_mib: int) -> Iterator[_Run]:
-    with Client(
-        address, timeout_s=timeout_s, max_message_mib=max_message_mib, tls=access.tls, token=access.token
-    ) as client:
+def _client(address: str, access: Access, **options: Any) -> Iterator[_Run]:
+    with Client(address, tls=access.tls, token=access.token, **options) as client:
         client.server_info()  # without a server nothing is begun
         yield partial(stream_jobs, client, timeout_s=timeout_s)
 

@@ -14,7 +14,7 @@ from lvseg_serve.answers import Output, Segmentation, SeriesSummary
 from lvseg_serve.client.converters import from_segment_response, to_message
 from lvseg_serve.client.errors import from_status, no_answer, typed_errors
 from lvseg_serve.client.outbox import PART_BYTES, Outbox, Outgoing
-from lvseg_serve.client.patience import Patience
+from lvseg_serve.client.patience import Acquaintance, Patience
 from lvseg_serve.client.security import Tls
 from lvseg_serve.defaults import MAX_ID
 from lvseg_serve.series import Series
@@ -57,9 +57,8 @@ class Conversation:
     Args:
         outputs: What the answers shall carry.
         address: Of the server, for error texts.
-        timeout_s: Seconds without a sign of the server while slices wait for their answers; and for how long a slice
-            that was lost is sent again.
-        retry: Whether slices are sent again that the server asks for.
+        timeout_s: Seconds without a sign of the server while slices wait for their answers.
+        acquaintance: With the server: for how long a slice that was lost is sent again, and a call is begun anew.
         tls: What the calls are encrypted with, for error texts.
         max_message_bytes: Of the largest file to send.
     """
@@ -70,20 +69,22 @@ class Conversation:
         outputs: Collection[Output],
         address: str,
         timeout_s: float,
-        retry: bool,
+        acquaintance: Acquaintance,
         tls: Tls | None,
         max_message_bytes: int,
     ) -> None:
         self._outputs = outputs
         self._address = address
         self._timeout_s = timeout_s
-        self._retry = retry
+        self._acquaintance = acquaintance
         self._tls = tls
         self._max_message_bytes = max_message_bytes
         self._outbox = Outbox()
         self._series = Series()
         self._call_is_summed_up = False
         self._last_sign = monotonic()
+        self._patience: Patience | None = None
+        """Since a call broke off, until all that was in it is answered."""
         self._fault: Exception | None = None
         self.summary: SeriesSummary | None = None
 
@@ -159,8 +160,8 @@ class Conversation:
         if isinstance(event, tuple):
             return event
         if isinstance(event, grpc.RpcError):
-            with typed_errors(self._address, self._timeout_s, self._tls):
-                raise event
+            return self._broken_off(event)
+        self._acquaintance.met = True
         if event is None:
             return self._end_of_call()
         match event.WhichOneof("outcome"):
@@ -185,6 +186,17 @@ class Conversation:
             raise no_answer(self._address, self._timeout_s)
         return left_s
 
+    def _broken_off(self, event: grpc.RpcError) -> FurtherCall:
+        try:
+            with typed_errors(self._address, self._timeout_s, self._tls):
+                raise event
+        except ServerError as error:
+            # Nobody waits while no slice is under way: however long the next one takes, its time begins with it.
+            idle = self._acquaintance.met and not self._outbox and not self._outbox.complete
+            if self._patience is None or idle:
+                self._patience = self._acquaintance.patience()
+            return FurtherCall(self._patience.wait_s(error))
+
     def _end_of_call(self) -> FurtherCall:
         if self._call_is_summed_up and self._outbox.has_lost:
             return FurtherCall(0.0)
@@ -198,7 +210,7 @@ class Conversation:
         raise StopIteration
 
     def _answer(self, id_: str, message: pb.SegmentResponse) -> Result:
-        self._outbox.answered(id_)
+        self._answered(id_)
         try:
             answer = from_segment_response(message, self._outputs)
         except ServerError as error:
@@ -211,13 +223,16 @@ class Conversation:
         """Return the result of a slice that was refused or failed, unless it is sent again."""
         slice_ = self._outbox.sent(id_)
         if slice_ is not None and isinstance(error, ServerError):
-            slice_.patience = slice_.patience or Patience(
-                self._timeout_s, retry=self._retry, tries=MOST_TRIES
-            )
+            slice_.patience = slice_.patience or self._acquaintance.patience(tries=MOST_TRIES)
             wait_s = slice_.patience.try_again_in_s(error)
             if wait_s is not None:
                 self._outbox.send_again(slice_, wait_s)
                 return None
-        self._outbox.answered(id_)
+        self._answered(id_)
         self._series.add_failure()
         return id_, error
+
+    def _answered(self, id_: str) -> None:
+        self._outbox.answered(id_)
+        if self._patience is not None and not self._outbox.has_cut_off:
+            self._patience = None

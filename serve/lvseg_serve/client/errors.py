@@ -16,6 +16,8 @@ from lvseg_serve.observer import OVERLOAD
 _DETAILS_KEY = "grpc-status-details-bin"
 STREAM_REFUSED = "STREAM_REFUSED"
 """Reason of a call that gRPC's server turned away by itself, as it may when callers cancel many calls."""
+NO_SERVER = "NO_SERVER"
+"""Reason of a call that nobody answered: nobody listens there, or whoever did was gone before the answer."""
 _STREAM_REFUSED = "RST_STREAM with error code 7"  # REFUSED_STREAM: nothing was done (RFC 9113, section 8.7)
 _REFUSED_PAUSE_S = 0.1
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -94,10 +96,14 @@ def _typed(
     if code is grpc.StatusCode.UNAVAILABLE and not info.reason:
         if fault := tls_fault(address, details, tls):
             return fault
-        message = f"no server at {address} answers; check the address, or start one with lvseg-serve"
-    elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return ServerError(
+            f"no server at {address} answers; check the address, or start one with lvseg-serve",
+            code=code.name,
+            reason=NO_SERVER,
+        )
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return no_answer(address, timeout_s)
-    elif info.reason == OVERLOAD:
+    if info.reason == OVERLOAD:
         message = f"the server at {address} is busy: {details}"
     elif code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         message = f"the server at {address} or this client (--max-message-mib) refused the message: {details}"

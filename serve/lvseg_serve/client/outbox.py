@@ -25,6 +25,8 @@ class Outgoing:
     """Since it was first lost."""
     due: float = 0.0
     """When it is to be sent again, by :func:`time.monotonic`."""
+    cut_off: bool = False
+    """Whether it was in a call that broke off."""
 
     def messages(self) -> Iterator[pb.SegmentStreamRequest]:
         """Yield the messages that carry it, to be sent one after the other."""
@@ -60,12 +62,19 @@ class Outbox:
         """Whether there are slices to be sent again."""
         return bool(self._again)
 
+    @property
+    def has_cut_off(self) -> bool:
+        """Whether there are slices which were in a call that broke off."""
+        return any(slice_.cut_off for slice_ in (*self._again, *self._sent.values()))
+
     def add(self, slice_: Outgoing) -> None:
         """Take in a slice to be sent after those that came before it."""
         self._fresh.append(slice_)
 
     def begin_call(self) -> int:
         """Return the number of a new call; what the former was given and has not answered is sent again, first."""
+        for slice_ in self._sent.values():
+            slice_.cut_off = True
         self._again = [*self._sent.values(), *self._again]
         self._sent.clear()
         self._call += 1

@@ -1,13 +1,16 @@
-"""How long a call goes on asking a busy server."""
+"""How long a call goes on asking a server that is busy, or not there."""
 
 import math
 import random
 from time import monotonic
 
 from lvseg.errors import ServerError
+from lvseg_serve.client.errors import NO_SERVER
 
 _SPREAD = 0.5
 """Waits are longer by up to this share, so that those who were refused together do not come back together."""
+_ABSENT_PAUSE_S = 0.25
+"""Between two tries at a server that is not there. They cost nobody anything: gRPC connects at a pace of its own."""
 
 
 class Patience:
@@ -15,12 +18,17 @@ class Patience:
 
     Args:
         timeout_s: How long it may take.
-        retry: Whether to try again when the server asks for it.
+        absent_s: How long of that it may take to find a server.
+        retry: Whether to try again when the server asks for it, or is not there.
         tries: How many tries there may be.
     """
 
-    def __init__(self, timeout_s: float, *, retry: bool, tries: float = math.inf) -> None:
-        self._end = monotonic() + timeout_s
+    def __init__(
+        self, timeout_s: float, *, absent_s: float = 0.0, retry: bool, tries: float = math.inf
+    ) -> None:
+        began = monotonic()
+        self._end = began + timeout_s
+        self._absent_end = began + min(absent_s, timeout_s)
         self._retry = retry
         self._tries_left = tries
 
@@ -35,10 +43,12 @@ class Patience:
         ``None``: there is none, as the server does not ask to be tried again, too late, or too often.
         """
         self._tries_left -= 1
-        if not self._retry or error.retry_after_s is None or self._tries_left < 1:
+        absent = error.reason == NO_SERVER
+        pause_s, end = (_ABSENT_PAUSE_S, self._absent_end) if absent else (error.retry_after_s, self._end)
+        if not self._retry or pause_s is None or self._tries_left < 1:
             return None
-        wait_s = error.retry_after_s * random.uniform(1, 1 + _SPREAD)  # noqa: S311 - no secret
-        return wait_s if wait_s < self.left_s else None
+        wait_s = pause_s * random.uniform(1, 1 + _SPREAD)  # noqa: S311 - no secret
+        return wait_s if monotonic() + wait_s < end else None
 
     def wait_s(self, error: ServerError) -> float:
         """Return what :meth:`try_again_in_s` does.
@@ -50,3 +60,28 @@ class Patience:
         if wait_s is None:
             raise error
         return wait_s
+
+
+class Acquaintance:
+    """What a client knows of its server from one call to the next: whether there is one at its address.
+
+    A server that has answered once and is not there any more is being started anew: a call waits for it as long as for
+    its answer. Where none was ever seen the address may be wrong, and waiting has a limit of its own.
+
+    Args:
+        timeout_s: How long a call may take.
+        connect_s: How long of that it waits for a server that has never answered.
+        retry: Whether any call is tried again.
+    """
+
+    def __init__(self, *, timeout_s: float, connect_s: float, retry: bool) -> None:
+        self._timeout_s = timeout_s
+        self._connect_s = connect_s
+        self._retry = retry
+        self.met = False
+        """Whether the server has answered."""
+
+    def patience(self, *, tries: float = math.inf) -> Patience:
+        """Return the time of a call, or of a slice, that begins now."""
+        absent_s = self._timeout_s if self.met else self._connect_s
+        return Patience(self._timeout_s, absent_s=absent_s, retry=self._retry, tries=tries)

@@ -193,6 +193,14 @@ def test_no_server_is_one_line_and_leaves_nothing_behind(images: Path, tmp_path:
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_server_that_is_just_starting_is_waited_for_where_that_is_wanted(
+    images: Path, tmp_path: Path, late: str
+) -> None:
+    command = [str(images), "--server", late, "--out", str(tmp_path / "out"), "--connect-s", "30"]
+    result = CliRunner().invoke(main, command)
+    assert (result.exit_code, [row["status"] for row in _table(tmp_path / "out")]) == (0, ["ok", "ok"])
+
+
 def test_former_results_stay_without_overwrite(
     segment: Callable[..., Result], images: Path, tmp_path: Path
 ) -> None:

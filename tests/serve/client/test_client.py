@@ -161,7 +161,7 @@ def test_a_text_file_is_an_input_error(ask: Ask, server: str) -> None:
 
 def test_no_server_is_a_server_error_that_says_what_to_do(ask: Ask, nowhere: str, dicom: bytes) -> None:
     with pytest.raises(ServerError, match=rf"no server at {nowhere} answers.*lvseg-serve") as caught:
-        ask("segment", nowhere, dicom)
+        ask("segment", nowhere, dicom, options={"connect_s": 0.0})
     assert (caught.value.code, caught.value.exit_code) == ("UNAVAILABLE", 1)
 
 

@@ -24,11 +24,12 @@ def test_a_call_that_was_refused_before_anyone_looked_at_it_may_be_tried_again()
     assert Patience(30.0, retry=True).wait_s(refused.value) >= 0.1
 
 
-def test_a_server_that_is_not_there_is_not_tried_again() -> None:
+def test_a_server_that_is_not_there_is_tried_again_for_its_own_time() -> None:
     with (
         pytest.raises(ServerError, match="no server at") as gone,
         typed_errors("127.0.0.1:1", 30.0, None),
     ):
         raise _unavailable("failed to connect to all addresses")
+    assert Patience(30.0, absent_s=5.0, retry=True).wait_s(gone.value) < 1
     with pytest.raises(ServerError, match="no server"):
-        Patience(30.0, retry=True).wait_s(gone.value)
+        Patience(30.0, absent_s=0.1, retry=True).wait_s(gone.value)

@@ -101,13 +101,31 @@ def test_what_a_server_that_stops_has_not_answered_goes_to_the_next(
     assert here + there == 40  # none was lost, none done twice
 
 
+def test_a_server_that_is_started_anew_in_the_midst_is_survived(
+    serving_process: Callable[..., AbstractContextManager], dicom: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "slice.dcm"
+    path.write_bytes(dicom)
+    jobs = [Job(path=path, name=str(number)) for number in range(60)]
+    with ExitStack() as servers:
+        running = servers.enter_context(serving_process("--listen", "127.0.0.1:0"))
+        with Client(running.address, timeout_s=60, connect_s=0) as client:
+            outcomes = stream_jobs(client, jobs, tmp_path / "out")
+            first = next(outcomes)
+            running.process.kill()
+            running.process.wait()
+            servers.enter_context(serving_process("--listen", running.address))
+            rest = list(outcomes)
+    assert [outcome.error for outcome in (first, *rest)] == [None] * 60
+
+
 def test_when_the_server_dies_every_slice_that_it_has_not_answered_fails(
     serving_process: Callable[..., AbstractContextManager], dicom: bytes, tmp_path: Path
 ) -> None:
     path = tmp_path / "slice.dcm"
     path.write_bytes(dicom)
     jobs = [Job(path=path, name=str(number)) for number in range(60)]
-    with serving_process() as running, Client(running.address) as client:
+    with serving_process() as running, Client(running.address, timeout_s=2) as client:
         outcomes = stream_jobs(client, jobs, tmp_path / "out")
         first = next(outcomes)
         running.process.kill()

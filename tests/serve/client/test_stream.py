@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 import pytest
 
-from lvseg.errors import InputError, LvsegError, ServerError
+from lvseg.errors import InputError, ServerError
 from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_api.v1 import segmentation_pb2_grpc
 from lvseg_serve.answers import ServerInfo
@@ -20,54 +20,12 @@ from lvseg_serve.client import (
     AsyncClient,
     Client,
     Output,
-    Segmentation,
     SeriesSlice,
     SeriesSummary,
 )
+from tests.serve.client.conftest import Results, Stream
 
-Results = list[tuple[str, Segmentation | LvsegError]]
-Stream = Callable[..., tuple[Results, SeriesSummary | None]]
 Serving = Callable[..., AbstractContextManager[str]]
-
-
-@pytest.fixture(params=["sync", "async", "async with an asynchronous iterable"])
-def stream(request: pytest.FixtureRequest) -> Stream:
-    """Send slices over one stream of a client of either kind; gives all that came, also into ``results``."""
-
-    async def asynchronous(slices: Iterable[SeriesSlice]) -> AsyncIterator[SeriesSlice]:
-        for slice_ in slices:
-            yield slice_
-
-    def sync(address: str, slices: Iterable[SeriesSlice], results: Results, options: Any, named: Any) -> Any:
-        with Client(address, **options) as client, client.segment_stream(slices, **named) as answers:
-            for result in answers:
-                results.append(result)
-            return answers.summary
-
-    async def async_(address: str, slices: Any, results: Results, options: Any, named: Any) -> Any:
-        async with (
-            AsyncClient(address, **options) as client,
-            client.segment_stream(slices, **named) as answers,
-        ):
-            async for result in answers:
-                results.append(result)
-            return answers.summary
-
-    def stream(
-        address: str,
-        slices: Iterable[SeriesSlice],
-        *,
-        results: Results | None = None,
-        options: dict[str, Any] | None = None,
-        **named: Any,
-    ) -> tuple[Results, SeriesSummary | None]:
-        results = [] if results is None else results
-        if request.param == "sync":
-            return results, sync(address, slices, results, options or {}, named)
-        wrapped = slices if request.param == "async" else asynchronous(slices)
-        return results, asyncio.run(async_(address, wrapped, results, options or {}, named))
-
-    return stream
 
 
 def slices(dicom: bytes, count: int) -> Iterator[SeriesSlice]:
@@ -215,7 +173,7 @@ def test_a_window_without_room_is_a_value_error(stream: Stream, server: str) -> 
 
 def test_no_server_is_a_server_error(stream: Stream, dicom: bytes) -> None:
     with pytest.raises(ServerError, match="no server at") as caught:
-        stream("127.0.0.1:1", slices(dicom, 3))
+        stream("127.0.0.1:1", slices(dicom, 3), options={"connect_s": 0.0})
     assert caught.value.code == "UNAVAILABLE"
 
 

@@ -1,0 +1,116 @@
+"""Both clients while their server is not there: not yet, not any more, or never."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+import pytest
+
+from lvseg.errors import ServerError
+from lvseg_serve.client import Client, SeriesSlice, SeriesSummary
+from tests.serve.client.conftest import Ask, Stream
+
+Serving = Callable[..., AbstractContextManager[str]]
+AT_ONCE = {"grace_s": 0.0}
+
+
+def test_a_server_that_is_not_there_yet_is_waited_for(ask: Ask, late: str, dicom: bytes) -> None:
+    assert ask("segment", late, dicom, options={"connect_s": 30}).area_mm2 == 900.0
+
+
+def test_a_stream_waits_for_it_too(stream: Stream, late: str, dicom: bytes) -> None:
+    series = [SeriesSlice(id=str(number), dicom=dicom) for number in range(3)]
+    results, summary = stream(late, series, options={"connect_s": 30})
+    assert {id_: answer.area_mm2 for id_, answer in results} == {"0": 900.0, "1": 900.0, "2": 900.0}
+    assert summary == SeriesSummary(answered=3, failed=0)
+
+
+@pytest.mark.parametrize("of_the_clients", [True, False], ids=["limit", "time-out"])
+def test_one_that_never_comes_is_an_error_in_time_that_says_so(
+    ask: Ask, nowhere: str, dicom: bytes, of_the_clients: bool
+) -> None:
+    options = {"connect_s": 1.0} if of_the_clients else {"connect_s": 60.0, "timeout_s": 1.0}
+    began = time.monotonic()
+    with pytest.raises(ServerError, match=rf"no server at {nowhere} answers.*lvseg-serve") as absent:
+        ask("segment", nowhere, dicom, options=options)
+    assert 0.5 < time.monotonic() - began < 5
+    assert (absent.value.code, absent.value.reason) == ("UNAVAILABLE", "NO_SERVER")
+
+
+def test_so_it_is_for_a_stream(stream: Stream, nowhere: str, dicom: bytes) -> None:
+    began = time.monotonic()
+    with pytest.raises(ServerError, match=f"no server at {nowhere} answers"):
+        stream(nowhere, [SeriesSlice(id="0", dicom=dicom)], options={"connect_s": 1.0})
+    assert 0.5 < time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("options", [{"connect_s": 0.0}, {"retry": False}], ids=["no time", "no retry"])
+def test_who_does_not_want_to_wait_has_the_error_at_once(
+    ask: Ask, nowhere: str, options: dict[str, Any]
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(ServerError, match="no server"):
+        ask("server_info", nowhere, options=options)
+    assert time.monotonic() - began < 1
+
+
+def test_a_server_that_was_there_is_waited_for_as_long_as_a_call_may_take(
+    serving: Serving, engine: Any, dicom: bytes
+) -> None:
+    with ExitStack() as former:
+        address = former.enter_context(serving(engine, guarded=AT_ONCE))
+        with Client(address, connect_s=0.0) as client:
+            client.server_info()
+            former.close()
+            again = ExitStack()
+            timer = threading.Timer(1, again.enter_context, [serving(engine, listen=address)])
+            timer.start()
+            try:
+                assert client.segment(dicom).area_mm2 == 900.0
+            finally:
+                timer.join()
+                again.close()
+
+
+def test_a_stream_goes_on_with_a_server_that_was_started_anew(
+    stream: Stream, serving: Serving, engine: Any, gated_engine: Any, dicom: bytes
+) -> None:
+    with ExitStack() as servers:
+        address = servers.enter_context(serving(engine, guarded=AT_ONCE))
+
+        def series() -> Iterator[SeriesSlice]:
+            for number in range(20):
+                if number == 10:
+                    servers.close()
+                    servers.enter_context(serving(engine, listen=address))
+                yield SeriesSlice(id=str(number), dicom=dicom)
+
+        results, summary = stream(address, series(), options={"connect_s": 0.0}, window=4)
+    assert sorted(int(id_) for id_, _ in results) == [*range(20)]
+    assert {answer.area_mm2 for _, answer in results} == {900.0}
+    assert summary == SeriesSummary(answered=20, failed=0)
+
+
+def test_a_stream_without_a_slice_under_way_outlasts_any_absence(
+    serving: Serving, engine: Any, dicom: bytes
+) -> None:
+    answered = threading.Event()
+    with ExitStack() as servers:
+        address = servers.enter_context(serving(engine, guarded=AT_ONCE))
+
+        def series() -> Iterator[SeriesSlice]:
+            yield SeriesSlice(id="before", dicom=dicom)
+            assert answered.wait(60)
+            servers.close()
+            time.sleep(2.5)  # longer than the time-out
+            servers.enter_context(serving(engine, listen=address))
+            yield SeriesSlice(id="after", dicom=dicom)
+
+        ids = []
+        with Client(address, timeout_s=2.0) as client:
+            for id_, _ in client.segment_stream(series()):
+                ids.append(id_)
+                answered.set()
+    assert ids == ["before", "after"]
