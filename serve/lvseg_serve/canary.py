@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lvseg.errors import EngineError, EngineLostError
+from lvseg_export.engines.base import Prediction
 from lvseg_export.gate import Canary
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.state import ServerState
@@ -92,6 +93,8 @@ class CanaryWatch:
             await self._state.turn(f"the engine is lost: {error}")
             raise
         except EngineError as error:
+            if self._due.is_set():
+                return  # it was another model's, and the one that answers now is asked at once
             self._failures += 1
             await self._state.turn(str(error))
             if self._failures >= self._settings.failures:
@@ -99,6 +102,8 @@ class CanaryWatch:
                     f"{self._failures} canaries in a row failed, the last one: {error}"
                 ) from error
         else:
+            if self._due.is_set():
+                return
             self._failures = 0
             self._passed += 1
             await self._state.turn()
@@ -110,15 +115,19 @@ class CanaryWatch:
         if hanging_s > self._settings.timeout_s:  # the canary may have taken a thread that does not hang
             raise EngineError(f"the engine has been at one call for {hanging_s:.0f} s")
         canary = self._canary()
+        found: list[Prediction] = []
+
+        async def probe() -> None:
+            found.append(await self._segmenter.probe(canary.pixels))
+
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                found = await self._segmenter.probe(canary.pixels)
-        except TimeoutError as error:
-            raise EngineError(
-                f"the engine gave the canary no answer within {self._settings.timeout_s:g} s"
-            ) from error
+            # An engine that hangs is not waited for when another model has taken over.
+            await first_of(probe(), self._due.wait(), timeout_s=self._settings.timeout_s)
         except EngineError:
             raise
         except Exception as error:  # an engine that is broken may raise anything
             raise EngineError(f"the engine raised {type(error).__name__} at the canary") from error
-        await asyncio.to_thread(canary.check, found)
+        if found:
+            await asyncio.to_thread(canary.check, *found)
+        elif not self._due.is_set():
+            raise EngineError(f"the engine gave the canary no answer within {self._settings.timeout_s:g} s")

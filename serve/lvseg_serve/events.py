@@ -145,6 +145,33 @@ class SwapFailed(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FormerHangs(Event):
+    """The engine of a model that was swapped does not return from a call of before: its memory and a thread stay."""
+
+    name = "former_hangs"
+    model: str
+    version: str
+    seconds: float
+    """Since the swap."""
+
+    @property
+    def level(self) -> int:
+        """Memory may stay short until the process is started anew."""
+        return logging.WARNING
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormerLetGo(Event):
+    """An engine of which :class:`FormerHangs` was said has returned from its last call."""
+
+    name = "former_let_go"
+    model: str
+    version: str
+    seconds: float
+    """Since the swap."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EngineLost(Event):
     """The engine will not answer again: the process ends, for a new one to take its place."""
 

@@ -5,15 +5,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
-from lvseg.errors import BundleError, InputError, LvsegError, OptionError
+from lvseg.errors import BundleError, EngineError, InputError, LvsegError, OptionError
 from lvseg_export.bundle import Bundle, load_bundle
 from lvseg_export.choice import choose_engine
 from lvseg_export.engines.base import Engine
 from lvseg_export.engines.plans import PlanOptions
 from lvseg_export.gate import Canary, choose_canary
 from lvseg_serve import events
-from lvseg_serve.answers import ServerInfo, Swapped
+from lvseg_serve.answers import ModelIdentity, ServerInfo, Swapped
+from lvseg_serve.canary import DEFAULT_CANARIES
 from lvseg_serve.info import server_info
 from lvseg_serve.logs import log
 from lvseg_serve.segmenter import Segmenter
@@ -80,6 +82,7 @@ class Models:
         first: The model that answers.
         bundles: The only folder that bundles named by :meth:`swap` may lie in; ``None``: none is accepted.
         same_grid: Whether callers bring slices to the working grid themselves, so that it has to stay what it is.
+        hanging_s: How long a former engine may be at a call of before its swap until it counts as hanging.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Models:
         *,
         bundles: Path | None = None,
         same_grid: bool = False,
+        hanging_s: float = DEFAULT_CANARIES.timeout_s,
     ) -> None:
         self._segmenter = segmenter
         self._state = state
@@ -98,6 +102,8 @@ class Models:
         self._current = first
         self._former: LoadedModel | None = None
         self._handover: asyncio.Task[None] | None = None
+        self._farewells: set[asyncio.Task[None]] = set()
+        self._hanging_s = hanging_s
         self._bundles = bundles
         self._same_grid = same_grid
         self._one_at_a_time = asyncio.Lock()
@@ -120,7 +126,7 @@ class Models:
         self._on_swap = told
 
     async def swap(self, folder: Path) -> Swapped:
-        """Let the model of another bundle answer; returns when the former has answered its last slice.
+        """Let the model of another bundle answer; slices that began with the former are finished by it.
 
         Args:
             folder: The bundle; a relative path counts from the folder of bundles.
@@ -155,6 +161,7 @@ class Models:
 
         Raises:
             OptionError: If there is none.
+            EngineError: If its engine is still at a call that began before it was swapped, and seems to hang.
         """
         async with self._one_at_a_time:
             if self._former is None:
@@ -163,9 +170,14 @@ class Models:
                     reason="NO_FORMER_MODEL",
                 )
             if self._handover is not None:
-                # Whoever swapped may have left before the former engine had finished, which has its limit of calls.
-                await asyncio.wait([self._handover])
-            return await self._switch(self._former)
+                # The former engine has its limit of calls, and may be at some of before the swap.
+                await asyncio.wait([self._handover], timeout=self._hanging_s)
+                if not self._handover.done():
+                    raise EngineError(
+                        f"the former model's engine has been at one call for more than {self._hanging_s:g} s and may "
+                        "hang; swap its bundle, which loads it again"
+                    )
+            return self._switch(self._former)
 
     async def _load_and_switch(self, folder: Path) -> Swapped:
         async with self._one_at_a_time:
@@ -177,7 +189,7 @@ class Models:
             except Exception as error:  # a runtime may raise anything at a file that it does not understand
                 log(events.SwapFailed(error=describe(error)))
                 raise
-            return await self._switch(loaded)
+            return self._switch(loaded)
 
     def _load(self, folder: Path) -> LoadedModel:
         bundle = load_bundle(folder)
@@ -193,7 +205,7 @@ class Models:
             )
         return self._loader.load(bundle)
 
-    async def _switch(self, loaded: LoadedModel) -> Swapped:
+    def _switch(self, loaded: LoadedModel) -> Swapped:
         former, self._former, self._current = self._current, self._current, loaded
         self._state.info = loaded.info
         self._on_swap(loaded.info)
@@ -203,8 +215,20 @@ class Models:
         self._handover = self._segmenter.swap(
             loaded.engine, model=loaded.info.model, working_spacing_mm=loaded.info.working_spacing_mm
         )
-        await asyncio.shield(self._handover)
+        farewell = asyncio.create_task(self._see_off(former.info.model, self._handover))
+        self._farewells.add(farewell)
+        farewell.add_done_callback(self._farewells.discard)
         return swapped
+
+    async def _see_off(self, former: ModelIdentity, handover: "asyncio.Task[None]") -> None:
+        """Say in the log when a former engine stays at a call, which keeps its memory, and when that has returned."""
+        began = monotonic()
+        await asyncio.wait([handover], timeout=self._hanging_s)
+        if not handover.done():
+            log(events.FormerHangs(model=former.name, version=former.version, seconds=self._hanging_s))
+            await asyncio.wait([handover])
+            seconds = round(monotonic() - began, 3)
+            log(events.FormerLetGo(model=former.name, version=former.version, seconds=seconds))
 
 
 def _refused(message: str) -> InputError:

@@ -213,7 +213,7 @@ class Segmenter:
         """Let another engine answer from now on.
 
         Slices that are under way are finished by the engine that they began with; what is returned is done once it
-        has no more.
+        has no more: never, where it hangs.
         """
         former, self._served = self._served, self._serve(engine, model, working_spacing_mm)
         return asyncio.create_task(former.close())

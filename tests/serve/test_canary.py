@@ -227,6 +227,22 @@ async def test_the_canary_takes_no_place_and_waits_for_no_slice(
     assert gated_engine.shapes == [(1, 1, 64, 72), PHANTOM.shape, (1, 1, 64, 72)]
 
 
+async def test_another_model_is_asked_though_the_former_hangs_at_its_canary(
+    make_watch, segmenters, gated_engine, engine, model, state: ServerState
+) -> None:
+    watch = make_watch(gated_engine, failures=1)
+    watching = asyncio.create_task(watch.run())
+    await asyncio.to_thread(gated_engine.entered.wait, 60)
+    segmenters[-1].swap(engine, model=model, working_spacing_mm=1.5)
+    watch.ask_now()
+    async with asyncio.timeout(30):  # half of the time that a canary has
+        while not state.serving:
+            await asyncio.sleep(0.001)
+    assert (watch.passed, watch.failures) == (1, 0)
+    watching.cancel()
+    gated_engine.gate.set()
+
+
 async def test_another_model_is_asked_at_once(make_watch, engine, state: ServerState) -> None:
     watch = make_watch(engine)
     engine.blind = True

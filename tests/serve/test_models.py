@@ -1,22 +1,35 @@
 """Swaps of the model, with bundles on ONNX Runtime, under a segmenter that is asked all the time."""
 
 import asyncio
+import logging
 import shutil
 import weakref
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from lvseg.errors import BundleError, EngineError, InputError, OptionError
 from lvseg_export.bundle import Bundle, load_bundle
-from lvseg_serve.events import SwapFailed
+from lvseg_serve.answers import Segmentation
+from lvseg_serve.events import Event, FormerHangs, FormerLetGo, SwapFailed
 from lvseg_serve.models import LoadedModel, ModelLoader, Models
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.stages import SliceRequest
 from lvseg_serve.state import ServerState
 from tests.serve.loading import LOADER
+
+
+class Held(NamedTuple):
+    """A server that is swapped while its engine is at a slice."""
+
+    model: LoadedModel
+    models: Models
+    segmenter: Segmenter
+    slice: asyncio.Task[Segmentation]
+
 
 FINDS_NOTHING = 2000
 """A limit that is above all of the test's slice."""
@@ -131,46 +144,65 @@ async def test_callers_who_bring_slices_to_the_grid_themselves_keep_it(
         await models.swap(Path("b"))
 
 
-async def test_a_slice_is_answered_by_the_model_that_it_began_with(
-    gated_engine, first: LoadedModel, bundles: Path, dicom: bytes
-) -> None:
-    held = replace(first, engine=gated_engine)
-    segmenter = Segmenter(gated_engine, model=held.info.model, working_spacing_mm=1.5)
-    models = Models(segmenter, ServerState(held.info), LOADER, held, bundles=bundles)
+@pytest.fixture
+async def held(gated_engine, first: LoadedModel, bundles: Path, dicom: bytes) -> AsyncIterator[Held]:
+    """A server whose engine has a slice and does not return from it until its gate is opened."""
+    model = replace(first, engine=gated_engine)
+    segmenter = Segmenter(gated_engine, model=model.info.model, working_spacing_mm=1.5)
+    models = Models(segmenter, ServerState(model.info), LOADER, model, bundles=bundles, hanging_s=0.2)
     slice_ = asyncio.create_task(segmenter.segment(SliceRequest(dicom=dicom)))
     await asyncio.to_thread(gated_engine.entered.wait, 60)
-    swapping = asyncio.create_task(models.swap(Path("b")))
-    while models.former is None:
-        await asyncio.sleep(0.001)
-    assert (await segmenter.segment(SliceRequest(dicom=dicom))).model.version == "b"
-    assert not swapping.done()
+    yield Held(model, models, segmenter, slice_)
     gated_engine.gate.set()
-    await swapping
-    assert ((await slice_).model.version, (await slice_).area_mm2) == ("a", 900.0)
+    await slice_
     await segmenter.close()
 
 
-async def test_the_way_back_waits_for_the_former_engine_though_whoever_swapped_has_left(
-    gated_engine, first: LoadedModel, bundles: Path, dicom: bytes
+async def test_a_slice_is_answered_by_the_model_that_it_began_with(
+    held: Held, gated_engine, dicom: bytes
 ) -> None:
-    held = replace(first, engine=gated_engine)
-    segmenter = Segmenter(gated_engine, model=held.info.model, working_spacing_mm=1.5)
-    models = Models(segmenter, ServerState(held.info), LOADER, held, bundles=bundles)
-    slice_ = asyncio.create_task(segmenter.segment(SliceRequest(dicom=dicom)))
-    await asyncio.to_thread(gated_engine.entered.wait, 60)
-    swapping = asyncio.create_task(models.swap(Path("b")))
-    while models.former is None:
-        await asyncio.sleep(0.001)
-    swapping.cancel()
-    await asyncio.wait([swapping])
-    way_back = asyncio.create_task(models.roll_back())
-    assert (await segmenter.segment(SliceRequest(dicom=dicom))).model.version == "b"
-    assert models.current is not held
+    swapped = await held.models.swap(Path("b"))
+    assert (swapped.model.version, held.slice.done()) == ("b", False)
+    assert (await held.segmenter.segment(SliceRequest(dicom=dicom))).model.version == "b"
+    gated_engine.gate.set()
+    assert ((await held.slice).model.version, (await held.slice).area_mm2) == ("a", 900.0)
+
+
+async def test_the_way_back_waits_for_the_call_that_the_former_engine_is_at(
+    held: Held, gated_engine, dicom: bytes
+) -> None:
+    await held.models.swap(Path("b"))
+    way_back = asyncio.create_task(held.models.roll_back())
+    assert (await held.segmenter.segment(SliceRequest(dicom=dicom))).model.version == "b"
+    assert held.models.current is not held.model
     gated_engine.gate.set()
     await way_back
-    assert models.current is held
-    assert (await slice_).model.version == "a"
-    await segmenter.close()
+    assert held.models.current is held.model
+
+
+async def test_there_is_no_way_back_to_an_engine_that_hangs_and_another_swap_is_taken(held: Held) -> None:
+    await held.models.swap(Path("b"))
+    with pytest.raises(EngineError, match=r"at one call for more than 0\.2 s"):
+        await held.models.roll_back()
+    assert held.models.current.info.model.version == "b"
+    assert (await held.models.swap(Path("a"))).former_model.version == "b"
+
+
+async def test_the_log_says_when_a_former_engine_hangs_and_when_it_returns(
+    held: Held, gated_engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said(kind: type[Event]) -> list[Event]:
+        return [record.msg for record in caplog.records if isinstance(record.msg, kind)]
+
+    caplog.set_level(logging.INFO, logger="lvseg_serve")
+    await held.models.swap(Path("b"))
+    while not said(FormerHangs):
+        await asyncio.sleep(0.01)
+    assert said(FormerHangs) == [FormerHangs(model="threshold", version="a", seconds=0.2)]
+    assert said(FormerLetGo) == []
+    gated_engine.gate.set()
+    while not said(FormerLetGo):
+        await asyncio.sleep(0.01)
 
 
 async def test_a_runtime_that_raises_what_nobody_knows_changes_nothing_and_the_log_withholds_its_text(

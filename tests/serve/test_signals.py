@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -125,6 +127,34 @@ def test_an_engine_that_sees_nothing_any_more_ends_it_with_exit_code_3(
     said = "health status=NOT_SERVING why=onnxruntime-cpu (fp32) differs from the trained model"
     assert errors.count(said) == 1
     assert "engine_lost error=2 canaries in a row failed" in errors
+
+
+def test_sighup_loads_another_model_though_the_former_hangs(
+    serving_process: Serving,
+    pipe: Path,
+    threads: ThreadPoolExecutor,
+    threshold_bundle: Path,
+    make_threshold_bundle: Callable[..., Path],
+    make_dicom: Callable[..., bytes],
+    dicom: bytes,
+) -> None:
+    options = ("--listen", "127.0.0.1:0")
+    with (
+        serving_process(*options, preamble=HOLD.format(pipe=str(pipe))) as running,
+        Client(running.address) as client,
+    ):
+        answer = threads.submit(client.segment, dicom)
+        with pipe.open("w"):  # the engine has the slice, until the block ends
+            for version in "bc":
+                shutil.rmtree(threshold_bundle)
+                make_threshold_bundle(threshold_bundle, version=version)
+                running.process.send_signal(signal.SIGHUP)
+                while client.server_info().model.version != version:
+                    time.sleep(0.01)
+                other = client.segment(make_dicom(np.full((64, 64), 100)))
+                assert other.model.version == version
+            assert not answer.done()
+        assert answer.result(timeout=60).model.version == "0123456789ab"
 
 
 FREED = """

@@ -58,14 +58,15 @@ class AdminServiceServicer:
 
     def SwapBundle(self, request, context):
         """Loads another bundle beside the model that answers, and lets its model answer from then on: no request fails.
-        Returns when the former model has answered its last slice.
+        Slices that began with the former model are answered by it; nobody waits for an engine that hangs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RollBack(self, request, context):
-        """Lets the model answer again that did before the last swap. It is still loaded.
+        """Lets the model answer again that did before the last swap. It is still loaded. FAILED_PRECONDITION where its engine
+        hangs in a call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

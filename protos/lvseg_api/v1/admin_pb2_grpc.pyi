@@ -40,10 +40,12 @@ class AdminServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
     SwapBundle: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SwapBundleRequest, _admin_pb2.SwapBundleResponse]
     """Loads another bundle beside the model that answers, and lets its model answer from then on: no request fails.
-    Returns when the former model has answered its last slice.
+    Slices that began with the former model are answered by it; nobody waits for an engine that hangs.
     """
     RollBack: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RollBackRequest, _admin_pb2.RollBackResponse]
-    """Lets the model answer again that did before the last swap. It is still loaded."""
+    """Lets the model answer again that did before the last swap. It is still loaded. FAILED_PRECONDITION where its engine
+    hangs in a call.
+    """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetStatusRequest, _admin_pb2.GetStatusResponse]
     """Tells how the server is."""
 
@@ -54,10 +56,12 @@ class AdminServiceAsyncStub(AdminServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     SwapBundle: _aio.UnaryUnaryMultiCallable[_admin_pb2.SwapBundleRequest, _admin_pb2.SwapBundleResponse]  # type: ignore[assignment]
     """Loads another bundle beside the model that answers, and lets its model answer from then on: no request fails.
-    Returns when the former model has answered its last slice.
+    Slices that began with the former model are answered by it; nobody waits for an engine that hangs.
     """
     RollBack: _aio.UnaryUnaryMultiCallable[_admin_pb2.RollBackRequest, _admin_pb2.RollBackResponse]  # type: ignore[assignment]
-    """Lets the model answer again that did before the last swap. It is still loaded."""
+    """Lets the model answer again that did before the last swap. It is still loaded. FAILED_PRECONDITION where its engine
+    hangs in a call.
+    """
     GetStatus: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetStatusRequest, _admin_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Tells how the server is."""
 
@@ -71,7 +75,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.SwapBundleResponse, _abc.Awaitable[_admin_pb2.SwapBundleResponse]]:
         """Loads another bundle beside the model that answers, and lets its model answer from then on: no request fails.
-        Returns when the former model has answered its last slice.
+        Slices that began with the former model are answered by it; nobody waits for an engine that hangs.
         """
 
     @_abc_1.abstractmethod
@@ -80,7 +84,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.RollBackRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.RollBackResponse, _abc.Awaitable[_admin_pb2.RollBackResponse]]:
-        """Lets the model answer again that did before the last swap. It is still loaded."""
+        """Lets the model answer again that did before the last swap. It is still loaded. FAILED_PRECONDITION where its engine
+        hangs in a call.
+        """
 
     @_abc_1.abstractmethod
     def GetStatus(
