@@ -22,7 +22,7 @@ _ENVELOPE_BYTES = 1024
 
 
 class _CallerLeft(Exception):  # noqa: N818  no error of anyone's
-    """An answer could not be written."""
+    """An answer could not be written: nobody can be told anything any more."""
 
 
 class SliceStream:
@@ -160,5 +160,7 @@ class SliceStream:
         async with self._one_writer:
             try:
                 await self._write(message)
-            except grpc.aio.InternalError as error:
+            except grpc.aio.UsageError:
+                raise
+            except grpc.aio.BaseError as error:  # the caller's end is gone, or the server was told to stop
                 raise _CallerLeft from error

@@ -7,6 +7,7 @@ import grpc
 import numpy as np
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+from grpc._cython import cygrpc  # what it raises when the server stops has no public name
 from grpc_status import rpc_status
 from numpy.typing import NDArray
 
@@ -264,11 +265,12 @@ async def test_bytes_that_are_no_message_end_the_stream_with_an_invalid_argument
     assert reason(rpc_status.from_call(caught.value)) == "MALFORMED_MESSAGE"
 
 
+@pytest.mark.parametrize("error", [grpc.aio.InternalError, cygrpc._ServerStoppedError])
 async def test_a_caller_that_cannot_be_written_to_has_left(
-    watched, engine, dicom: bytes, info: ServerInfo
+    watched, engine, dicom: bytes, info: ServerInfo, error: type[Exception]
 ) -> None:
     async def write(_: pb.SegmentStreamResponse) -> None:
-        raise grpc.aio.InternalError("the call has ended")
+        raise error("the call has ended, or the time to stop")
 
     async def messages() -> AsyncIterator[pb.SegmentStreamRequest]:
         yield message("a", dicom)
