@@ -19,6 +19,8 @@ STREAM_REFUSED = "STREAM_REFUSED"
 NO_SERVER = "NO_SERVER"
 """Reason of a call that nobody answered: nobody listens there, or whoever did was gone before the answer."""
 _STREAM_REFUSED = "RST_STREAM with error code 7"  # REFUSED_STREAM: nothing was done (RFC 9113, section 8.7)
+# gRPC has nothing firmer: code, metadata and debug text are those of a connection that broke off. Should its words
+# change, such a call is tried again as one of a server that is not there.
 _REFUSED_PAUSE_S = 0.1
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 

@@ -1,5 +1,6 @@
 """Both clients while their server is not there: not yet, not any more, or never."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -114,3 +115,12 @@ def test_a_stream_without_a_slice_under_way_outlasts_any_absence(
                 ids.append(id_)
                 answered.set()
     assert ids == ["before", "after"]
+
+
+def test_what_listens_and_says_nothing_is_an_error_within_seconds(ask: Ask) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(ServerError, match=f"no server at {address}"):
+            ask("server_info", address, options={"connect_s": 0.0})
+        assert time.monotonic() - began < 10

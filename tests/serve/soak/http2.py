@@ -1,11 +1,15 @@
-"""The least of HTTP/2 that it takes to be a bad caller: bytes on a socket, without a library that would do it right."""
+"""The least of HTTP/2 that it takes to be a bad caller, or a server that turns callers away.
+
+Bytes on a socket, without a library that would do it right.
+"""
 
 import socket
 import struct
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _GOAWAY = 0, 1, 3, 4, 7
-_END_STREAM, _END_HEADERS = 1, 4
+_END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
+_REFUSED_STREAM = 7
 
 
 def connect(address: str) -> socket.socket:
@@ -45,6 +49,19 @@ def ends_with_trailers(connection: socket.socket) -> bool:
             if kind in (_HEADERS, _RST_STREAM, _GOAWAY) and (kind != _HEADERS or flags & _END_STREAM):
                 return kind == _HEADERS
     return False
+
+
+def refuse_calls(connection: socket.socket, refused: list[int]) -> None:
+    """Turn away each call of a caller before anything of it is done, and note its number, until either end hangs up."""
+    with connection, connection.makefile("rb") as stream:
+        stream.read(len(_PREFACE))
+        connection.sendall(_frame(_SETTINGS, 0, 0, b"") + _frame(_SETTINGS, _ACK, 0, b""))
+        while len(head := stream.read(9)) == 9:
+            stream.read(int.from_bytes(head[:3], "big"))
+            if head[3] == _HEADERS:
+                number = int.from_bytes(head[5:], "big")
+                connection.sendall(_frame(_RST_STREAM, 0, number, struct.pack(">I", _REFUSED_STREAM)))
+                refused.append(number)
 
 
 def _literal(name: str, value: str) -> bytes:
