@@ -6,6 +6,7 @@ from time import monotonic
 
 from lvseg.errors import ServerError
 from lvseg_serve.client.errors import NO_SERVER
+from lvseg_serve.client.tls_faults import GUESSED
 
 _SPREAD = 0.5
 """Waits are longer by up to this share, so that those who were refused together do not come back together."""
@@ -19,16 +20,24 @@ class Patience:
     Args:
         timeout_s: How long it may take.
         absent_s: How long of that it may take to find a server.
+        met: Whether the server has answered before, so that it is no fault of TLS when it closes a connection at once.
         retry: Whether to try again when the server asks for it, or is not there.
         tries: How many tries there may be.
     """
 
     def __init__(
-        self, timeout_s: float, *, absent_s: float = 0.0, retry: bool, tries: float = math.inf
+        self,
+        timeout_s: float,
+        *,
+        absent_s: float = 0.0,
+        met: bool = False,
+        retry: bool,
+        tries: float = math.inf,
     ) -> None:
         began = monotonic()
         self._end = began + timeout_s
         self._absent_end = began + min(absent_s, timeout_s)
+        self._absences = {NO_SERVER, *(GUESSED if met else ())}
         self._retry = retry
         self._tries_left = tries
 
@@ -43,7 +52,7 @@ class Patience:
         ``None``: there is none, as the server does not ask to be tried again, too late, or too often.
         """
         self._tries_left -= 1
-        absent = error.reason == NO_SERVER
+        absent = error.reason in self._absences
         pause_s, end = (_ABSENT_PAUSE_S, self._absent_end) if absent else (error.retry_after_s, self._end)
         if not self._retry or pause_s is None or self._tries_left < 1:
             return None
@@ -84,4 +93,6 @@ class Acquaintance:
     def patience(self, *, tries: float = math.inf) -> Patience:
         """Return the time of a call, or of a slice, that begins now."""
         absent_s = self._timeout_s if self.met else self._connect_s
-        return Patience(self._timeout_s, absent_s=absent_s, retry=self._retry, tries=tries)
+        return Patience(
+            self._timeout_s, absent_s=absent_s, met=self.met, retry=self._retry, tries=tries
+        )

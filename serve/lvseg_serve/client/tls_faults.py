@@ -34,6 +34,8 @@ _VERIFYING = (
         "it does not encrypt; start it with --tls-certificate, or call it without --tls-ca",
     ),
 )
+GUESSED = {"SERVER_WANTS_TLS", "CLIENT_CERTIFICATE_MISSING", "CLIENT_CERTIFICATE_REFUSED"}
+"""Reasons of a connection that was closed before the call. A server that is killed just then closes it in the same way."""
 _ENDED = ("Socket closed", "Connection reset", "Broken pipe")
 
 

@@ -1,6 +1,7 @@
 """Both clients while their server is not there: not yet, not any more, or never."""
 
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -73,6 +74,35 @@ def test_a_server_that_was_there_is_waited_for_as_long_as_a_call_may_take(
             finally:
                 timer.join()
                 again.close()
+
+
+def test_a_connection_that_is_closed_at_once_is_no_fault_of_tls_where_the_server_was_met(
+    serving: Serving, engine: Any, dicom: bytes
+) -> None:
+    """A server that is killed just then closes it so; where none was met, test_security.py has what is said at once."""
+    over = threading.Event()
+
+    def start_anew() -> None:
+        with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))) as dying:
+            for _ in range(2):
+                connection, _ = dying.accept()
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()  # with a reset
+        with serving(engine, listen=address):
+            over.wait()
+
+    with ExitStack() as former:
+        address = former.enter_context(serving(engine, guarded=AT_ONCE))
+        with Client(address) as client:
+            client.server_info()
+            former.close()
+            starting = threading.Thread(target=start_anew)
+            starting.start()
+            try:
+                assert client.segment(dicom).area_mm2 == 900.0
+            finally:
+                over.set()
+                starting.join()
 
 
 def test_a_stream_goes_on_with_a_server_that_was_started_anew(
