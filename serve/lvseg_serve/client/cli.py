@@ -186,7 +186,7 @@ def _check_where(context: click.Context, server: str | None, *, local: bool, bun
 def _client(address: str, access: Access, **options: Any) -> Iterator[_Run]:
     with Client(address, tls=access.tls, token=access.token, **options) as client:
         client.server_info()  # without a server nothing is begun
-        yield partial(stream_jobs, client, timeout_s=timeout_s)
+        yield partial(stream_jobs, client)
 
 
 @contextmanager

@@ -4,21 +4,15 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, sleep
 from typing import NamedTuple, Protocol
 
 from lvseg.contour import Points, read_contour
 from lvseg.dicom import read_slice
 from lvseg.errors import DicomError, LvsegError, ServerError
-from lvseg_serve import defaults
 from lvseg_serve.answers import Segmentation
 from lvseg_serve.client.conversation import SeriesSlice
-from lvseg_serve.client.patience import Patience
 from lvseg_serve.client.results import Row, answered, write_mask_and_contour, write_overlay
 from lvseg_serve.client.synchronous import Client
-
-_LONGEST_STREAM_S = 30 * 60.0
-"""Then a new one goes on: a server ends connections of an hour or so, and the streams on them."""
 
 
 class Segmenting(Protocol):
@@ -87,29 +81,20 @@ def run_jobs(client: Segmenting, jobs: Iterable[Job], folder: Path) -> Iterator[
             yield _failed(job, error)
 
 
-def stream_jobs(
-    client: Client, jobs: Sequence[Job], folder: Path, *, timeout_s: float = defaults.TIMEOUT_S
-) -> Iterator[Outcome]:
+def stream_jobs(client: Client, jobs: Sequence[Job], folder: Path) -> Iterator[Outcome]:
     """Send the slices over a stream and write their results as they come; the outcomes are in the jobs' order.
 
-    A server that ends the stream and asks to be called again gets those that it has not answered again, unless
-    ``timeout_s`` would pass from one answer to the next. When the server is gone, they fail.
+    The stream waits for a server that is started anew. When it stays away, those that it has not answered fail.
     """
     run = _StreamedRun(jobs, folder)
     told = 0
-    patience = Patience(timeout_s, retry=True)
-    while run.unanswered:
-        try:
-            for _ in run.stream(client):
-                patience = Patience(timeout_s, retry=True)
-                while told in run.outcomes:
-                    yield run.outcomes[told]
-                    told += 1
-        except ServerError as error:
-            try:
-                sleep(patience.wait_s(error))
-            except ServerError as lost:
-                run.lose(lost)
+    try:
+        for _ in run.stream(client):
+            while told in run.outcomes:
+                yield run.outcomes[told]
+                told += 1
+    except ServerError as error:
+        run.lose(error)
     for number in range(told, len(jobs)):
         yield run.outcomes[number]
 
@@ -121,47 +106,37 @@ class _StreamedRun:
         self._jobs = jobs
         self._folder = folder
         self._sent: dict[str, _Loaded] = {}
-        """Over the last stream, and not answered."""
+        """And not answered."""
         self.outcomes: dict[int, Outcome] = {}
         """By the job's number."""
 
-    @property
-    def unanswered(self) -> list[int]:
-        """Numbers of the jobs without an outcome."""
-        return [number for number in range(len(self._jobs)) if number not in self.outcomes]
-
     def stream(self, client: Client) -> Iterator[None]:
-        """Send what is unanswered over one stream; yields after each answer.
+        """Send the slices; yields after each answer.
 
         Raises:
             ServerError: If the stream ends before its time.
         """
-        sent: dict[str, _Loaded] = {}
-        self._sent = sent
-        with client.segment_stream(self._slices(self.unanswered, sent)) as answers:
+        with client.segment_stream(self._slices()) as answers:
             for id_, answer in answers:
-                self.outcomes[int(id_)] = _outcome(sent.pop(id_), answer, self._folder)
+                self.outcomes[int(id_)] = _outcome(self._sent.pop(id_), answer, self._folder)
                 yield
 
     def lose(self, error: ServerError) -> None:
-        """Let all that is unanswered fail."""
+        """Let all that has no outcome fail."""
         never_sent = ServerError("not sent, as the server was gone", code=error.code)
-        for number in self.unanswered:
-            self.outcomes[number] = _failed(
-                self._jobs[number], error if str(number) in self._sent else never_sent
-            )
+        for number, job in enumerate(self._jobs):
+            if number not in self.outcomes:
+                self.outcomes[number] = _failed(job, error if str(number) in self._sent else never_sent)
 
-    def _slices(self, numbers: Sequence[int], sent: dict[str, _Loaded]) -> Iterator[SeriesSlice]:
-        """Yield what to send, in a thread of the stream, which may outlast it."""
-        end = monotonic() + _LONGEST_STREAM_S
-        for number in numbers:
-            job = self._jobs[number]
+    def _slices(self) -> Iterator[SeriesSlice]:
+        """Yield what to send, in a thread of the stream."""
+        for number, job in enumerate(self._jobs):
             try:
                 loaded = _load(job)
             except LvsegError as error:
                 self.outcomes[number] = _failed(job, error)
                 continue
-            sent[str(number)] = loaded
+            self._sent[str(number)] = loaded
             yield SeriesSlice(
                 id=str(number),
                 dicom=loaded.dicom,
@@ -169,8 +144,6 @@ class _StreamedRun:
                 frame=job.frame,
                 pixel_spacing=job.pixel_spacing,
             )
-            if monotonic() >= end:
-                return
 
 
 def _outcome(loaded: _Loaded, answer: Segmentation | LvsegError, folder: Path) -> Outcome:

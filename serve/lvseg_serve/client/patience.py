@@ -93,6 +93,4 @@ class Acquaintance:
     def patience(self, *, tries: float = math.inf) -> Patience:
         """Return the time of a call, or of a slice, that begins now."""
         absent_s = self._timeout_s if self.met else self._connect_s
-        return Patience(
-            self._timeout_s, absent_s=absent_s, met=self.met, retry=self._retry, tries=tries
-        )
+        return Patience(self._timeout_s, absent_s=absent_s, met=self.met, retry=self._retry, tries=tries)

@@ -12,7 +12,6 @@ import pytest
 
 from lvseg.errors import InputError, ServerError
 from lvseg_serve.client import Client
-from lvseg_serve.client import jobs as jobs_module
 from lvseg_serve.client.jobs import Job, stream_jobs
 from lvseg_serve.rpc import status as status_module
 
@@ -34,20 +33,6 @@ def test_outcomes_come_in_the_order_of_the_jobs(
     failed = [number for number, outcome in enumerate(outcomes) if isinstance(outcome.error, InputError)]
     assert failed == [3, 10, 17, 24, 29]
     assert [outcome.row.area_mm2 for outcome in outcomes[:3]] == [0, 72 * 2.25, 2 * 72 * 2.25]
-
-
-def test_a_long_run_goes_on_over_further_streams(
-    server: str, dicom: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        jobs_module, "_LONGEST_STREAM_S", 1e-6
-    )  # a stream takes the one slice that it begins with
-    path = tmp_path / "slice.dcm"
-    path.write_bytes(dicom)
-    with Client(server) as client:
-        jobs = [Job(path=path, name=str(number)) for number in range(3)]
-        outcomes = list(stream_jobs(client, jobs, tmp_path / "out"))
-    assert [outcome.row.area_mm2 for outcome in outcomes] == [900.0] * 3
 
 
 def test_a_slice_has_its_own_time_and_not_that_of_those_before_it(
