@@ -22,6 +22,8 @@ _STREAM_REFUSED = "RST_STREAM with error code 7"  # REFUSED_STREAM: nothing was 
 # gRPC has nothing firmer: code, metadata and debug text are those of a connection that broke off. Should its words
 # change, such a call is tried again as one of a server that is not there.
 _REFUSED_PAUSE_S = 0.1
+_CUT_OFF = "Internal error from Core"
+"""Of gRPC's asyncio, under INTERNAL: a stream's message could not be sent any more. It has not looked why."""
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -95,12 +97,13 @@ def _typed(
             reason=STREAM_REFUSED,
             retry_after_s=_REFUSED_PAUSE_S,
         )
-    if code is grpc.StatusCode.UNAVAILABLE and not info.reason:
+    cut_off = code is grpc.StatusCode.INTERNAL and details == _CUT_OFF
+    if cut_off or (code is grpc.StatusCode.UNAVAILABLE and not info.reason):
         if fault := tls_fault(address, details, tls):
             return fault
         return ServerError(
             f"no server at {address} answers; check the address, or start one with lvseg-serve",
-            code=code.name,
+            code=grpc.StatusCode.UNAVAILABLE.name,
             reason=NO_SERVER,
         )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:

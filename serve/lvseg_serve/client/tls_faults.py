@@ -35,7 +35,7 @@ _VERIFYING = (
     ),
 )
 GUESSED = {"SERVER_WANTS_TLS", "CLIENT_CERTIFICATE_MISSING", "CLIENT_CERTIFICATE_REFUSED"}
-"""Reasons of a connection that was closed before the call. A server that is killed just then closes it in the same way."""
+"""Reasons of a connection that was closed before the call. A server that is killed just then closes it in this way."""
 _ENDED = ("Socket closed", "Connection reset", "Broken pipe")
 
 

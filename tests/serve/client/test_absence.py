@@ -1,4 +1,4 @@
-"""Both clients while their server is not there: not yet, not any more, or never."""
+"""Both clients while their server, or its connection, is not there: not yet, not any more, or never."""
 
 import socket
 import struct
@@ -12,7 +12,9 @@ import pytest
 
 from lvseg.errors import ServerError
 from lvseg_serve.client import Client, SeriesSlice, SeriesSummary
+from lvseg_serve.rpc.connections import ConnectionLimits
 from tests.serve.client.conftest import Ask, Stream
+from tests.serve.soak.http2 import hang_up
 
 Serving = Callable[..., AbstractContextManager[str]]
 AT_ONCE = {"grace_s": 0.0}
@@ -106,7 +108,7 @@ def test_a_connection_that_is_closed_at_once_is_no_fault_of_tls_where_the_server
 
 
 def test_a_stream_goes_on_with_a_server_that_was_started_anew(
-    stream: Stream, serving: Serving, engine: Any, gated_engine: Any, dicom: bytes
+    stream: Stream, serving: Serving, engine: Any, dicom: bytes
 ) -> None:
     with ExitStack() as servers:
         address = servers.enter_context(serving(engine, guarded=AT_ONCE))
@@ -122,6 +124,33 @@ def test_a_stream_goes_on_with_a_server_that_was_started_anew(
     assert sorted(int(id_) for id_, _ in results) == [*range(20)]
     assert {answer.area_mm2 for _, answer in results} == {900.0}
     assert summary == SeriesSummary(answered=20, failed=0)
+
+
+def test_a_server_that_goes_while_a_slice_is_sent_is_not_there(stream: Stream) -> None:
+    series = [SeriesSlice(id=str(number), dicom=bytes(100_000)) for number in range(16)]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        leaving = threading.Thread(target=lambda: hang_up(listener.accept()[0]))
+        leaving.start()
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(ServerError, match=f"no server at {address}") as gone:
+            stream(address, series, options={"connect_s": 0.0})
+        leaving.join()
+    assert (gone.value.code, gone.value.reason) == ("UNAVAILABLE", "NO_SERVER")
+
+
+def test_a_stream_outlives_its_connection(
+    stream: Stream, serving: Serving, engine: Any, dicom: bytes
+) -> None:
+    def series() -> Iterator[SeriesSlice]:
+        for number in range(40):
+            yield SeriesSlice(id=str(number), dicom=dicom)
+            time.sleep(0.05)
+
+    short = {"connections": ConnectionLimits(age_s=0.3, age_grace_s=0.1)}
+    with serving(engine, guarded=short) as address:
+        results, summary = stream(address, series())
+    assert {answer.area_mm2 for _, answer in results} == {900.0}
+    assert summary == SeriesSummary(answered=40, failed=0)
 
 
 def test_a_stream_without_a_slice_under_way_outlasts_any_absence(

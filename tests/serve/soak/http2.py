@@ -64,6 +64,15 @@ def refuse_calls(connection: socket.socket, refused: list[int]) -> None:
                 refused.append(number)
 
 
+def hang_up(connection: socket.socket) -> None:
+    """Hang up on a caller in the midst of the first message that it sends."""
+    with connection, connection.makefile("rb") as stream:
+        stream.read(len(_PREFACE))
+        connection.sendall(_frame(_SETTINGS, 0, 0, b"") + _frame(_SETTINGS, _ACK, 0, b""))
+        while len(head := stream.read(9)) == 9 and head[3] != _DATA:
+            stream.read(int.from_bytes(head[:3], "big"))
+
+
 def _literal(name: str, value: str) -> bytes:
     """Return a header that is in no table, as RFC 7541, 6.2.2 has it."""
     return b"\x00" + b"".join(bytes([len(text)]) + text.encode() for text in (name, value))
