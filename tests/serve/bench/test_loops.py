@@ -26,7 +26,8 @@ LONG_MS = 400.0
 class StallsOnce:
     """An engine whose fifth run takes a second."""
 
-    name, version, file, precision, threads = "stalling-cpu", "1.0", "model.onnx", "fp32", 1
+    name, version, file, precision = "stalling-cpu", "1.0", "model.onnx", "fp32"
+    threads = concurrency = 1
 
     def __init__(self) -> None:
         self._runs = 0
