@@ -1,14 +1,15 @@
+"""lvseg-export in this process; the bundle that most tests share was written by one of its own."""
+
 import dataclasses
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner, Result
 from PIL import Image
 
 from lvseg.data.sunnybrook import index_sunnybrook
@@ -19,12 +20,11 @@ from lvseg.train.recipes import DEFAULT_RECIPES
 from lvseg.train.run import load_run
 from lvseg.train.series import leave_one_out
 from lvseg_export.bundle import MANIFEST, load_bundle
+from lvseg_export.cli import main
 
-EXPORT = str(Path(sys.executable).with_name("lvseg-export"))
 
-
-def export(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([EXPORT, *map(str, arguments)], capture_output=True, text=True, check=False)
+def export(*arguments: object) -> Result:
+    return CliRunner().invoke(main, list(map(str, arguments)))
 
 
 def results(bundle: Path) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ def test_where_the_data_are_gone_it_says_what_it_checks_on(trained_run, tmp_path
     options["options"]["images"] = str(tmp_path / "gone")
     (run / "options.json").write_text(json.dumps(options))
     result = export(run, "--out", tmp_path / "bundle")
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.stderr
     assert "validation slices are not in" in result.stderr
     assert "checking on phantoms" in result.stderr
     assert not [result for result in results(tmp_path / "bundle") if result["check"] == "labelled slices"]
@@ -69,7 +69,7 @@ def test_where_the_data_are_gone_it_says_what_it_checks_on(trained_run, tmp_path
 def test_a_folder_that_is_no_run_is_one_line(tmp_path):
     (tmp_path / "empty").mkdir()
     result = export(tmp_path / "empty", "--out", tmp_path / "bundle")
-    assert result.returncode == 2
+    assert result.exit_code == 2
     assert result.stderr.splitlines() == [
         f"error: {tmp_path / 'empty'} is not a run (it holds no options.json); write one with lvseg-train"
     ]
@@ -79,7 +79,7 @@ def test_a_folder_that_is_no_run_is_one_line(tmp_path):
 def test_an_existing_bundle_is_left_alone(trained_run, bundle):
     before = (bundle / "manifest.json").read_bytes()
     result = export(trained_run, "--out", bundle)
-    assert result.returncode == 2
+    assert result.exit_code == 2
     assert "holds a former result: choose another --out or pass --overwrite" in result.stderr
     assert (bundle / "manifest.json").read_bytes() == before
 
@@ -87,13 +87,13 @@ def test_an_existing_bundle_is_left_alone(trained_run, bundle):
 @pytest.mark.parametrize("option", ["--images", "--contours"])
 def test_images_and_contours_go_together(trained_run, tmp_path, option):
     result = export(trained_run, "--out", tmp_path / "bundle", option, tmp_path)
-    assert (result.returncode, result.stderr) == (2, "error: --images and --contours go together\n")
+    assert (result.exit_code, result.stderr) == (2, "error: --images and --contours go together\n")
 
 
 def test_a_runs_weights_are_written_as_a_caffemodel_that_training_starts_from(trained_run, tmp_path):
     file = tmp_path / "net.caffemodel"
     result = export(trained_run, "--out", file)
-    assert result.returncode == 0
+    assert result.exit_code == 0
     flags = "--model fcn-8s --width 0.125 --fc-channels 16 --norm none"
     assert result.stdout == (
         f"weights written to {file}; start from them with: lvseg-train {flags} --pretrained {file}\n"
@@ -120,7 +120,7 @@ def test_labels_of_the_runs_own_kind_say_which_images_to_check_on(trained_run, p
         mask.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(255 * sample.load().mask.astype(np.uint8)).save(mask)
     result = export(run, "--out", tmp_path / "bundle", "--images", phantom, "--contours", tmp_path / "masks")
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.stderr
     manifest = load_bundle(tmp_path / "bundle").manifest
     assert {
         result["parity"]["slices"]
@@ -145,7 +145,7 @@ def test_a_file_of_weights_is_not_written_over(trained_run, tmp_path):
     file = tmp_path / "net.caffemodel"
     file.write_bytes(b"mine")
     result = export(trained_run, "--out", file)
-    assert (result.returncode, file.read_bytes()) == (2, b"mine")
+    assert (result.exit_code, file.read_bytes()) == (2, b"mine")
     assert "exists: choose another --out or pass --overwrite" in result.stderr
 
 
@@ -171,7 +171,7 @@ def test_the_card_of_a_final_model_tells_what_its_recipe_is_worth_and_what_its_t
     notes = tmp_path / "notes.md"
     notes.write_text("The data are phantoms, CC0 \N{EM DASH} made here.\n", encoding="utf-8")
     result = export(run, "--cross-validation", crossed, "--notes", notes, "--out", tmp_path / "bundle")
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.stderr
     manifest = load_bundle(tmp_path / "bundle").manifest
     assert manifest.training["split"] == "none: validated on the training slices"
     assert manifest.training["cross_validation"]["dice"] == 0.8125
@@ -186,5 +186,5 @@ def test_the_card_of_a_final_model_tells_what_its_recipe_is_worth_and_what_its_t
 def test_notes_that_are_no_text_are_refused(trained_run, tmp_path):
     (tmp_path / "notes.md").write_bytes(b"caf\xe9")
     result = export(trained_run, "--notes", tmp_path / "notes.md", "--out", tmp_path / "bundle")
-    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "is not text in UTF-8" in result.stderr

@@ -1,14 +1,13 @@
 """The fp16, bf16 and int8 files of a bundle."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from click.testing import CliRunner, Result
 from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
@@ -16,6 +15,7 @@ from lvseg.metrics import dice
 from lvseg.models import NetworkOptions, build_model
 from lvseg_export.bundle import load_bundle
 from lvseg_export.choice import RUNTIMES, find_candidates, load_engine
+from lvseg_export.cli import main
 from lvseg_export.engines.onnxruntime import OnnxRuntimeEngine
 from lvseg_export.engines.torch import TorchEngine
 from lvseg_export.onnx import write_onnx
@@ -23,8 +23,8 @@ from lvseg_export.quantise import Quantiser
 from lvseg_export.triton import triton_models
 
 
-def command(name: str) -> str:
-    return str(Path(sys.executable).with_name(name))
+def export(*arguments: object) -> Result:
+    return CliRunner().invoke(main, list(map(str, arguments)))
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,8 @@ def precise(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A bundle with every precision; read-only."""
     folder = tmp_path_factory.mktemp("bundles") / "precise"
     wanted = ("--precision", "fp16", "--precision", "bf16", "--precision", "int8")
-    subprocess.run(
-        [command("lvseg-export"), trained_run, "--out", folder, *wanted], check=True, capture_output=True
-    )
+    result = export(trained_run, "--out", folder, *wanted)
+    assert result.exit_code == 0, result.stderr
     return folder
 
 
@@ -218,13 +217,8 @@ def test_ranges_need_slices(exported, tmp_path):
 
 
 def test_calibration_is_for_int8(trained_run, tmp_path):
-    result = subprocess.run(
-        [command("lvseg-export"), trained_run, "--out", tmp_path / "b", "--calibrate", tmp_path],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (result.returncode, result.stderr) == (
+    result = export(trained_run, "--out", tmp_path / "b", "--calibrate", tmp_path)
+    assert (result.exit_code, result.stderr) == (
         2,
         "error: --calibrate is for int8: add --precision int8\n",
     )
@@ -233,30 +227,21 @@ def test_calibration_is_for_int8(trained_run, tmp_path):
 def test_a_folder_without_slices_is_no_calibration(trained_run, tmp_path):
     (tmp_path / "empty").mkdir()
     options = ("--precision", "int8", "--calibrate", tmp_path / "empty")
-    result = subprocess.run(
-        [command("lvseg-export"), trained_run, "--out", tmp_path / "b", *options],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 2
+    result = export(trained_run, "--out", tmp_path / "b", *options)
+    assert result.exit_code == 2
     assert "holds no DICOM slice that can be read" in result.stderr
     assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize("option", [("--precision", "int8"), ("--triton", "repository"), ("--tensorrt",)])
 def test_a_file_of_weights_takes_no_options_of_a_bundle(trained_run, tmp_path, option):
-    command_line = [command("lvseg-export"), trained_run, "--out", tmp_path / "net.caffemodel", *option]
-    result = subprocess.run(command_line, capture_output=True, text=True, check=False)
-    assert result.returncode == 2
+    result = export(trained_run, "--out", tmp_path / "net.caffemodel", *option)
+    assert result.exit_code == 2
     assert "--cross-validation and --notes are for a bundle" in result.stderr
 
 
 @pytest.mark.parametrize(("out", "triton"), [("a", "a"), ("a/b", "a"), ("a", "a/b")])
 def test_bundle_and_repository_lie_beside_each_other(trained_run, tmp_path, out, triton):
-    places = ("--out", tmp_path / out, "--triton", tmp_path / triton)
-    result = subprocess.run(
-        [command("lvseg-export"), trained_run, *places], capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 2
+    result = export(trained_run, "--out", tmp_path / out, "--triton", tmp_path / triton)
+    assert result.exit_code == 2
     assert "are to be two folders beside each other" in result.stderr
