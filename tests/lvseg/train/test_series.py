@@ -1,6 +1,4 @@
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -74,12 +72,12 @@ def test_a_series_that_is_not_ours_is_refused(tmp_path, text):
 
 
 @pytest.fixture(scope="module")
-def cross_validation(tiny_training: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cross_validation(lvseg_train, tiny_training: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two phantom patients, each left out once; read-only."""
     folder = tmp_path_factory.mktemp("runs") / "cross-validation"
-    command = [word for word in tiny_training if word not in ("--validate", "SC-PH-02")]
-    arguments = ["--cross-validate", "--epochs", "10", "--out", str(folder)]
-    subprocess.run([*command, *arguments], check=True, capture_output=True)
+    options = [word for word in tiny_training[1:] if word not in ("--validate", "SC-PH-02")]
+    training = lvseg_train.run(*options, "--cross-validate", "--epochs", 10, "--out", folder)
+    assert training.exit_code == 0, training.output
     return folder
 
 
@@ -96,12 +94,12 @@ def test_a_cross_validation_reports_all_patients_together(cross_validation):
     assert "SC-PH-2" in patients
 
 
-def test_a_series_that_was_interrupted_goes_on_where_it_was(cross_validation, tmp_path):
+def test_a_series_that_was_interrupted_goes_on_where_it_was(cross_validation, lvseg_train, tmp_path):
     folder = tmp_path / "interrupted"
     shutil.copytree(cross_validation, folder)
     shutil.rmtree(folder / "SC-PH-2")
     kept = (folder / "SC-PH-1/checkpoints/best.ckpt").stat().st_mtime_ns
-    train = str(Path(sys.executable).with_name("lvseg-train"))
-    subprocess.run([train, "--resume", folder, "--threads", "1"], check=True, capture_output=True)
+    resumed = lvseg_train.run("--resume", folder, "--threads", 1)
+    assert resumed.exit_code == 0, resumed.output
     assert (folder / "SC-PH-1/checkpoints/best.ckpt").stat().st_mtime_ns == kept
     assert (folder / "slices.csv").read_text() == (cross_validation / "slices.csv").read_text()
