@@ -1,12 +1,42 @@
 """Fixtures that several rooms share."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from filelock import FileLock
 
 from lvseg.data.phantom import write_phantoms
+
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Return the path of a name, which a function filled once for all processes of a run of the tests; read-only.
+
+    What is made appears whole under its name: another process waits for it, and one that fails leaves nothing.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        path = folder / "once" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                with TemporaryDirectory(dir=folder) as scratch:
+                    made = Path(scratch) / path.name
+                    make(made)
+                    made.rename(path)
+        return path
+
+    return once
 
 
 @pytest.fixture(scope="session")
@@ -19,11 +49,9 @@ def sunnybrook() -> Path:
 
 
 @pytest.fixture(scope="session")
-def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def phantom(once: Once) -> Path:
     """Two small phantom patients in the challenge's layout; read-only."""
-    folder = tmp_path_factory.mktemp("data") / "phantom"
-    write_phantoms(folder, patients=2, seed=1)
-    return folder
+    return once("data/phantom", lambda folder: write_phantoms(folder, patients=2, seed=1))
 
 
 TINY = (
@@ -41,19 +69,25 @@ def tiny_training(phantom: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def trained_run(tiny_training: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_run(tiny_training: list[str], once: Once) -> Path:
     """A tiny FCN-8s, trained on one of the phantom patients; read-only."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    subprocess.run([*tiny_training, "--out", folder], check=True, capture_output=True)
-    return folder
+
+    def train(folder: Path) -> None:
+        subprocess.run([*tiny_training, "--out", folder], check=True, capture_output=True)
+
+    return once("runs/tiny", train)
 
 
 @pytest.fixture(scope="session")
-def bundle(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(trained_run: Path, once: Once) -> Path:
     """The bundle of the tiny FCN-8s; read-only."""
-    folder = tmp_path_factory.mktemp("bundles") / "tiny"
-    subprocess.run([command("lvseg-export"), trained_run, "--out", folder], check=True, capture_output=True)
-    return folder
+
+    def export(folder: Path) -> None:
+        subprocess.run(
+            [command("lvseg-export"), trained_run, "--out", folder], check=True, capture_output=True
+        )
+
+    return once("bundles/tiny", export)
 
 
 def command(name: str) -> str:

@@ -17,7 +17,7 @@ SMALL = {
 @pytest.fixture(
     scope="session", params=[(architecture, padding) for architecture in ARCHITECTURES for padding in SMALL]
 )
-def exported(request, tmp_path_factory) -> tuple[SegmentationModel, Path]:
+def exported(request, once) -> tuple[SegmentationModel, Path]:
     """A small model of each architecture that finds something, and its ONNX file."""
     torch.manual_seed(0)
     model = build_model(request.param[0], SMALL[request.param[1]]).eval()
@@ -27,6 +27,5 @@ def exported(request, tmp_path_factory) -> tuple[SegmentationModel, Path]:
     with torch.no_grad():
         background, foreground = model(torch.rand(1, 1, 256, 256)).unbind(dim=1)
         model.network.score_fr.bias[1] -= (foreground - background).median()
-    path = tmp_path_factory.mktemp("onnx") / "-".join((*request.param, "model.onnx"))
-    write_onnx(model, path)
+    path = once("onnx/" + "-".join((*request.param, "model.onnx")), lambda path: write_onnx(model, path))
     return model, path

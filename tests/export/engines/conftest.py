@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,27 +38,34 @@ class Bindings:
 
 
 @pytest.fixture(scope="session", params=_VERSIONS, ids=lambda versions: f"tensorrt-{versions[0]}")
-def bindings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bindings:
+def bindings(request: pytest.FixtureRequest, once: Callable[..., Path]) -> Bindings:
     """TensorRT's bindings of one version, with CUDA's."""
     tensorrt, cuda = request.param
     if not _SHIM.is_file():
         pytest.skip(
             "the tool that makes the bindings importable is not there (../shared/tools/tensorrt-shim)"
         )
-    folder = tmp_path_factory.mktemp("bindings")
-    wheels = folder / "wheels"
-    pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels)
-    for command in (
-        (_SHIM, folder, tensorrt),
-        (*pip, f"cuda-bindings=={cuda}", "cuda-pathfinder>=1.4.2"),
-    ):
-        made = subprocess.run(
-            command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHON": sys.executable}
-        )
-        if made.returncode != 0:
-            pytest.skip(f"no bindings of TensorRT {tensorrt}: {made.stderr.strip().splitlines()[-1]}")
-    for wheel in wheels.glob("*.whl"):
-        zipfile.ZipFile(wheel).extractall(folder)
+
+    def make(folder: Path) -> None:
+        wheels = folder / "wheels"
+        pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels)
+        for command in (
+            (_SHIM, folder, tensorrt),
+            (*pip, f"cuda-bindings=={cuda}", "cuda-pathfinder>=1.4.2"),
+        ):
+            made = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                check=False,
+                env={**os.environ, "PYTHON": sys.executable},
+            )
+            if made.returncode != 0:
+                pytest.skip(f"no bindings of TensorRT {tensorrt}: {made.stderr.strip().splitlines()[-1]}")
+        for wheel in wheels.glob("*.whl"):
+            zipfile.ZipFile(wheel).extractall(folder)
+
+    folder = once(f"bindings/{tensorrt}", make)
     path = os.pathsep.join((str(folder), os.environ.get("PYTHONPATH", "")))
     return Bindings(tensorrt, {"PYTHONPATH": path, "LD_LIBRARY_PATH": str(folder / "lib")})
 

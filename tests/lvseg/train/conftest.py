@@ -93,15 +93,17 @@ def lvseg_train(tmp_path_factory: pytest.TempPathFactory) -> LvsegTrain:
 
 
 @pytest.fixture(scope="session")
-def few_slices(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def few_slices(phantom: Path, once: Callable[..., Path]) -> Path:
     """Seven slices of one phantom patient and three of another; read-only."""
-    folder = tmp_path_factory.mktemp("data") / "few"
-    shutil.copytree(phantom, folder)
-    for patient, count in (("SC-PH-01", 7), ("SC-PH-02", 3)):
-        contours = sorted((folder / "contours").glob(f"*/{patient}/**/*icontour*.txt"))
-        for contour in contours[count:]:
-            contour.unlink()
-    return folder
+
+    def make(folder: Path) -> None:
+        shutil.copytree(phantom, folder)
+        for patient, count in (("SC-PH-01", 7), ("SC-PH-02", 3)):
+            contours = sorted((folder / "contours").glob(f"*/{patient}/**/*icontour*.txt"))
+            for contour in contours[count:]:
+                contour.unlink()
+
+    return once("data/few", make)
 
 
 @pytest.fixture(scope="session")
