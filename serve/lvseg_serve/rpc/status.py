@@ -71,7 +71,8 @@ STATUS: dict[type[LvsegError], grpc.StatusCode] = {
 
 _NEW_WORKER_S = 0.1
 _CALLERS_FAULT = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
-_NEW_PROCESS_S = 10.0
+_NEW_PROCESS_S = 3.0
+"""What a start takes, some; both clients go on asking when nobody is there yet."""
 
 _MAX_TEXT = 500  # gRPC refuses a status whose metadata exceed 8 KiB, and with it the reason
 

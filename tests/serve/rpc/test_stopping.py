@@ -72,7 +72,7 @@ async def ended_by_the_stop(call: Any) -> None:
     reason, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     assert status.details[0].Unpack(reason)
     assert status.details[1].Unpack(retry)
-    assert (reason.reason, retry.retry_delay.seconds) == ("STOPPING", 10)
+    assert (reason.reason, retry.retry_delay.seconds) == ("STOPPING", 3)
 
 
 async def test_a_stream_in_which_nothing_is_said_ends_at_once(serving, engine: Engine, dicom: bytes) -> None:
