@@ -269,10 +269,7 @@ def mask_to_contour(mask: Mask) -> Points | None:
     box = bounding_box(inside)
     if box is None:
         return None
-    lines = trace(inside[box])
-    if len(lines) > 1:
-        lines = trace(largest_part(inside[box]))
-    return lines[0] + _top_left(box)
+    return trace(largest_part(inside[box]))[0] + _top_left(box)
 
 
 def mask_boundaries(mask: Mask) -> tuple[Boundary, ...]:

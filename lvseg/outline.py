@@ -64,9 +64,10 @@ def trace(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     begins, ends = (2 * cells + offsets[end[inside]] for end in (_FROM, _TO))
     following = dict(zip(begins.tolist(), ends.tolist(), strict=True))
     lines = []
-    while following:
-        first, side = next(iter(following.items()))
-        del following[first]
+    for first in tuple(following):
+        side = following.pop(first, None)
+        if side is None:
+            continue  # a former line went through it
         line = [first]
         while side != first:
             line.append(side)

@@ -52,8 +52,8 @@ def mask_from_working(probability: NDArray[np.float32], shape: Sequence[int]) ->
     It is ``ventricle(from_working(probability, shape))``, and looks at no more of the slice than it takes.
     """
     mask = np.zeros(shape, dtype=np.bool_)
-    # A mean of probabilities is above the threshold where one of them is.
-    box = bounding_box(probability > THRESHOLD)
+    # A mean of probabilities is above the threshold where one of them is; of equal ones it may be by rounding.
+    box = bounding_box(probability >= THRESHOLD)
     if box is not None:
         window, part = _window_from_working(probability, shape, box)
         mask[window] = ventricle(part)

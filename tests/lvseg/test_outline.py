@@ -51,6 +51,13 @@ def test_the_first_line_is_around_the_topmost_then_leftmost_pixel() -> None:
     assert (len(first), len(second)) == (8, 4)
 
 
+def test_a_mask_of_many_parts_has_a_line_for_each() -> None:
+    mask = np.zeros((512, 512), dtype=bool)
+    mask[::2, ::2] = True
+    assert {len(line) for line in trace(mask)} == {4}
+    assert len(trace(mask)) == 256 * 256
+
+
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (2, 3)])
 def test_an_empty_mask_has_no_line(shape: tuple[int, int]) -> None:
     assert trace(np.zeros(shape, dtype=bool)) == []

@@ -113,6 +113,7 @@ class AsyncClient:
                 with typed_errors(self._address, self._timeout_s, self._tls):
                     answer = await method(message, timeout=patience.left_s, metadata=self._metadata)
             except ServerError as error:
+                self._acquaintance.heard(error)
                 wait_s = patience.wait_s(error)
             except InputError:
                 self._acquaintance.met = True

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
+from lvseg_api.v1 import segmentation_pb2 as pb
 from lvseg_serve.answers import SeriesSummary
 from lvseg_serve.client.conversation import Conversation, Event, FurtherCall, Result, SeriesSlice
+from lvseg_serve.client.errors import was_cut_off
 from lvseg_serve.client.outbox import Outgoing
 
 if TYPE_CHECKING:  # a name for type checkers alone
     from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceAsyncStub
+
+_WHY_S = 5.0
 
 
 class AsyncSegmentStream:
@@ -150,7 +154,19 @@ class AsyncSegmentStream:
                 self._inbox.put_nowait(message)
             self._inbox.put_nowait(None)
         except grpc.RpcError as error:
-            self._inbox.put_nowait(error)
+            self._inbox.put_nowait(await self._why(error))
+
+    async def _why(self, error: grpc.RpcError) -> grpc.RpcError:
+        """Return why a stream ended: one that was cut off may have been refused, which a call without a body hears."""
+        if was_cut_off(error):
+            try:
+                await self._stub.GetServerInfo(
+                    pb.GetServerInfoRequest(), timeout=_WHY_S, metadata=self._metadata
+                )
+            except grpc.RpcError as told:
+                if told.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                    return told
+        return error
 
 
 async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:

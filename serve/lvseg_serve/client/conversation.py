@@ -125,6 +125,8 @@ class Conversation:
         if slice_.id in self._outbox:
             raise ValueError(f"the id {slice_.id!r} is that of a slice whose answer has not come yet")
         self._last_sign = monotonic()
+        if not self._outbox:
+            self._patience = None  # of a break while nobody waited
         self._outbox.add(slice_)
 
     def complete(self, fault: Exception | None) -> None:
@@ -156,9 +158,10 @@ class Conversation:
             ServerError: If the stream failed, or ended before its time.
             Exception: What ended the caller's slices.
         """
-        self._last_sign = monotonic()
         if isinstance(event, tuple):
+            self._series.add_failure()
             return event
+        self._last_sign = monotonic()
         if isinstance(event, grpc.RpcError):
             return self._broken_off(event)
         self._acquaintance.met = True
@@ -191,6 +194,7 @@ class Conversation:
             with typed_errors(self._address, self._timeout_s, self._tls):
                 raise event
         except ServerError as error:
+            self._acquaintance.heard(error)
             # Nobody waits while no slice is under way: however long the next one takes, its time begins with it.
             idle = self._acquaintance.met and not self._outbox and not self._outbox.complete
             if self._patience is None or idle:

@@ -27,6 +27,11 @@ _CUT_OFF = "Internal error from Core"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
+def was_cut_off(error: grpc.RpcError) -> bool:
+    """Tell whether a stream ended while it sent, so that whatever the server said of it is lost."""
+    return error.code() is grpc.StatusCode.INTERNAL and error.details() == _CUT_OFF
+
+
 @contextmanager
 def typed_errors(address: str, timeout_s: float, tls: Tls | None) -> Iterator[None]:
     """Raise lvseg's own error in the place of gRPC's.
@@ -97,8 +102,9 @@ def _typed(
             reason=STREAM_REFUSED,
             retry_after_s=_REFUSED_PAUSE_S,
         )
-    cut_off = code is grpc.StatusCode.INTERNAL and details == _CUT_OFF
-    if cut_off or (code is grpc.StatusCode.UNAVAILABLE and not info.reason):
+    if (code is grpc.StatusCode.INTERNAL and details == _CUT_OFF) or (
+        code is grpc.StatusCode.UNAVAILABLE and not info.reason
+    ):
         if fault := tls_fault(address, details, tls):
             return fault
         return ServerError(

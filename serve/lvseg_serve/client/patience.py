@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Callable
 from time import monotonic
 
 from lvseg.errors import ServerError
@@ -19,8 +20,9 @@ class Patience:
 
     Args:
         timeout_s: How long it may take.
-        absent_s: How long of that it may take to find a server.
-        met: Whether the server has answered before, so that it is no fault of TLS when it closes a connection at once.
+        absent_s: How long of that it may take to find a server that has never answered.
+        met: Tells whether the server has answered, so that all the time is for finding it again, and that it is no
+            fault of TLS when it closes a connection at once.
         retry: Whether to try again when the server asks for it, or is not there.
         tries: How many tries there may be.
     """
@@ -30,14 +32,14 @@ class Patience:
         timeout_s: float,
         *,
         absent_s: float = 0.0,
-        met: bool = False,
+        met: Callable[[], bool] = lambda: False,
         retry: bool,
         tries: float = math.inf,
     ) -> None:
         began = monotonic()
         self._end = began + timeout_s
         self._absent_end = began + min(absent_s, timeout_s)
-        self._absences = {NO_SERVER, *(GUESSED if met else ())}
+        self._met = met
         self._retry = retry
         self._tries_left = tries
 
@@ -52,8 +54,10 @@ class Patience:
         ``None``: there is none, as the server does not ask to be tried again, too late, or too often.
         """
         self._tries_left -= 1
-        absent = error.reason in self._absences
-        pause_s, end = (_ABSENT_PAUSE_S, self._absent_end) if absent else (error.retry_after_s, self._end)
+        met = self._met()
+        absent = error.reason == NO_SERVER or (met and error.reason in GUESSED)
+        pause_s = _ABSENT_PAUSE_S if absent else error.retry_after_s
+        end = self._absent_end if absent and not met else self._end
         if not self._retry or pause_s is None or self._tries_left < 1:
             return None
         wait_s = pause_s * random.uniform(1, 1 + _SPREAD)  # noqa: S311 - no secret
@@ -90,7 +94,12 @@ class Acquaintance:
         self.met = False
         """Whether the server has answered."""
 
+    def heard(self, error: ServerError) -> None:
+        """Take note of an error: one that tells when to come again is a server's own."""
+        self.met = self.met or error.retry_after_s is not None
+
     def patience(self, *, tries: float = math.inf) -> Patience:
         """Return the time of a call, or of a slice, that begins now."""
-        absent_s = self._timeout_s if self.met else self._connect_s
-        return Patience(self._timeout_s, absent_s=absent_s, met=self.met, retry=self._retry, tries=tries)
+        return Patience(
+            self._timeout_s, absent_s=self._connect_s, met=lambda: self.met, retry=self._retry, tries=tries
+        )

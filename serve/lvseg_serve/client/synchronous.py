@@ -159,6 +159,7 @@ class Client:
                 with typed_errors(self._address, self._timeout_s, self._tls):
                     answer = method(message, timeout=patience.left_s, metadata=self._metadata)
             except ServerError as error:
+                self._acquaintance.heard(error)
                 wait_s = patience.wait_s(error)
             except InputError:
                 self._acquaintance.met = True

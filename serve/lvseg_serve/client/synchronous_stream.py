@@ -42,10 +42,10 @@ class SegmentStream:
         self._room = threading.Semaphore(window)
         self._inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._closed = False
+        self._call = self._begin_call()
         threading.Thread(
             target=self._take_slices, args=[iter(slices)], name="lvseg-slices", daemon=True
         ).start()
-        self._call = self._begin_call()
 
     @property
     def summary(self) -> SeriesSummary | None:

@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
+import grpc
 import pytest
 
 from lvseg.errors import ServerError
+from lvseg_serve.answers import DEFAULT_OUTPUTS
 from lvseg_serve.client import Client, SeriesSlice, SeriesSummary
+from lvseg_serve.client.conversation import Conversation, FurtherCall
+from lvseg_serve.client.patience import Acquaintance
 from lvseg_serve.rpc.connections import ConnectionLimits
 from tests.serve.client.conftest import Ask, Stream
 from tests.serve.soak.http2 import hang_up
@@ -174,6 +178,26 @@ def test_a_stream_without_a_slice_under_way_outlasts_any_absence(
                 ids.append(id_)
                 answered.set()
     assert ids == ["before", "after"]
+
+
+def test_nor_does_an_absence_before_a_slice_shorten_its_time() -> None:
+    gone = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
+    server = Acquaintance(timeout_s=0.5, connect_s=0.0, retry=True)
+    server.met = True
+    conversation = Conversation(
+        outputs=DEFAULT_OUTPUTS,
+        address="here:1",
+        timeout_s=0.5,
+        acquaintance=server,
+        tls=None,
+        max_message_bytes=9,
+    )
+    conversation.begin_call()
+    assert isinstance(conversation.take(gone), FurtherCall)
+    time.sleep(0.6)
+    conversation.begin_call()
+    conversation.add(conversation.outgoing(SeriesSlice(id="0", dicom=b"")))
+    assert isinstance(conversation.take(gone), FurtherCall)
 
 
 def test_what_listens_and_says_nothing_is_an_error_within_seconds(ask: Ask) -> None:

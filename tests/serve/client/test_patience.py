@@ -9,7 +9,8 @@ import pytest
 
 from lvseg.errors import ServerError
 from lvseg_serve.client import AsyncClient, Client
-from lvseg_serve.client.patience import Patience
+from lvseg_serve.client.errors import NO_SERVER
+from lvseg_serve.client.patience import Acquaintance, Patience
 from lvseg_serve.segmenter import Room
 
 Serving = Callable[..., AbstractContextManager[str]]
@@ -34,6 +35,14 @@ def test_otherwise_the_error_is_the_callers(patience, error):
     with pytest.raises(ServerError) as raised:
         patience.wait_s(error)
     assert raised.value is error
+
+
+def test_a_server_that_said_when_to_come_again_is_waited_for_when_it_has_gone():
+    server = Acquaintance(timeout_s=60, connect_s=0, retry=True)
+    patience, gone = server.patience(), ServerError("gone", code="UNAVAILABLE", reason=NO_SERVER)
+    assert patience.try_again_in_s(gone) is None
+    server.heard(BUSY)
+    assert patience.try_again_in_s(gone) is not None
 
 
 def test_a_slice_that_a_busy_server_does_not_take_is_an_error_with_the_time_to_come_again(

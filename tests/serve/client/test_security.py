@@ -13,6 +13,7 @@ from lvseg.errors import OptionError, SecurityError, ServerError
 from lvseg_serve.client import AsyncClient, Client, SeriesSlice, Tls
 from lvseg_serve.rpc.authentication import TokenInterceptor
 from lvseg_serve.rpc.credentials import ServerTls, server_credentials
+from tests.serve.client.conftest import Stream
 
 Ask = Callable[..., Any]
 Serving = Callable[..., AbstractContextManager[str]]
@@ -236,3 +237,16 @@ def test_a_stream_without_the_token_is_a_security_error(
     with serving_tokens() as address, Client(address) as client, pytest.raises(SecurityError) as caught:
         list(client.segment_stream([SeriesSlice(id="a", dicom=dicom)]))
     assert caught.value.reason == "TOKEN_MISSING"
+
+
+def test_a_stream_that_is_refused_while_it_sends_says_why(
+    stream: Stream, serving_tokens: Serving, dicom: bytes
+) -> None:
+    series = [SeriesSlice(id=str(number), dicom=dicom) for number in range(8)]
+    with serving_tokens() as address:
+        for _ in range(
+            20
+        ):  # gRPC's asyncio forgets the status of a call in whose midst it sends: of every second one
+            with pytest.raises(SecurityError) as refused:
+                stream(address, series, options={"token": WRONG})
+            assert refused.value.reason == "TOKEN_REFUSED"

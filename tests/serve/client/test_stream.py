@@ -117,7 +117,7 @@ def test_a_file_above_the_clients_limit_is_not_sent(stream: Stream, server: str,
     found = dict(results)
     assert isinstance(found["large"], InputError)
     assert "--max-message-mib" in str(found["large"])
-    assert summary == SeriesSummary(answered=2, failed=0)
+    assert summary == SeriesSummary(answered=2, failed=1)
 
 
 def test_no_more_slices_are_taken_than_the_window_has_room_for(
