@@ -14,6 +14,7 @@ LvsegError
 +-- OperationError      it failed at run time: a port, a server, an engine (exit code 1)
     +-- EngineError
     |   +-- EngineLostError
+    |   +-- EngineReplacedError
     +-- OverloadError
     +-- ServerError
         +-- SecurityError
@@ -130,6 +131,10 @@ class EngineError(OperationError):
 
 class EngineLostError(EngineError):
     """An engine that no call of this process will get an answer from any more: only a new process helps."""
+
+
+class EngineReplacedError(EngineError):
+    """An engine hangs with a slice and another has taken its place: the slice may be sent again."""
 
 
 class OverloadError(OperationError):

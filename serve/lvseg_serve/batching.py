@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lvseg.errors import EngineError, EngineLostError
+from lvseg.errors import EngineError, EngineLostError, EngineReplacedError
 from lvseg_export.engines.base import Engine, Prediction
 
 _MEMORY = 0.8
@@ -83,6 +83,7 @@ class Batcher:
         self._observe = observe
         self._threads = ThreadPoolExecutor(engine.concurrency, thread_name_prefix="lvseg-engine")
         self._waiting: deque[_Job] = deque()
+        self._unanswered: set[_Job] = set()
         self._calls: dict[asyncio.Task[None], float] = {}
         self._seconds_per_pixel = 0.0
         self._slice_seconds = 0.0
@@ -112,14 +113,29 @@ class Batcher:
 
         Raises:
             EngineError: If the engine fails.
+            EngineReplacedError: If it is given up.
         """
         job = _Job(pixels, urgent)
         if urgent:
             self._waiting.appendleft(job)
         else:
             self._waiting.append(job)
-        self._begin()
-        return await job.answer
+        self._unanswered.add(job)
+        try:
+            self._begin()
+            return await job.answer
+        finally:
+            self._unanswered.discard(job)
+
+    def give_up(self) -> None:
+        """Wait no longer for the engine, which hangs: whoever has slices there, or waits, may send them again."""
+        for job in self._unanswered:
+            if not job.answer.done():
+                job.answer.set_exception(
+                    EngineReplacedError(
+                        "the engine that had the slice hangs, and another has taken its place; send the slice again"
+                    )
+                )
 
     async def close(self) -> None:
         """Finish what was taken, and end the threads."""

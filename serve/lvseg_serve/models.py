@@ -18,7 +18,7 @@ from lvseg_serve.answers import ModelIdentity, ServerInfo, Swapped
 from lvseg_serve.canary import DEFAULT_CANARIES
 from lvseg_serve.info import server_info
 from lvseg_serve.logs import log
-from lvseg_serve.segmenter import Segmenter
+from lvseg_serve.segmenter import Handover, Segmenter
 from lvseg_serve.state import ServerState
 from lvseg_serve.withheld import describe
 
@@ -101,7 +101,7 @@ class Models:
         self._loader = loader
         self._current = first
         self._former: LoadedModel | None = None
-        self._handover: asyncio.Task[None] | None = None
+        self._handover: Handover | None = None
         self._farewells: set[asyncio.Task[None]] = set()
         self._hanging_s = hanging_s
         self._bundles = bundles
@@ -171,8 +171,8 @@ class Models:
                 )
             if self._handover is not None:
                 # The former engine has its limit of calls, and may be at some of before the swap.
-                await asyncio.wait([self._handover], timeout=self._hanging_s)
-                if not self._handover.done():
+                await asyncio.wait([self._handover.done], timeout=self._hanging_s)
+                if not self._handover.done.done():
                     raise EngineError(
                         f"the former model's engine has been at one call for more than {self._hanging_s:g} s and may "
                         "hang; swap its bundle, which loads it again"
@@ -220,13 +220,14 @@ class Models:
         farewell.add_done_callback(self._farewells.discard)
         return swapped
 
-    async def _see_off(self, former: ModelIdentity, handover: "asyncio.Task[None]") -> None:
-        """Say in the log when a former engine stays at a call, which keeps its memory, and when that has returned."""
+    async def _see_off(self, former: ModelIdentity, handover: Handover) -> None:
+        """Give up a former engine that stays at a call, which keeps its memory; say so, and when that has returned."""
         began = monotonic()
-        await asyncio.wait([handover], timeout=self._hanging_s)
-        if not handover.done():
+        await asyncio.wait([handover.done], timeout=self._hanging_s)
+        if not handover.done.done():
             log(events.FormerHangs(model=former.name, version=former.version, seconds=self._hanging_s))
-            await asyncio.wait([handover])
+            handover.give_up()
+            await asyncio.wait([handover.done])
             seconds = round(monotonic() - began, 3)
             log(events.FormerLetGo(model=former.name, version=former.version, seconds=seconds))
 

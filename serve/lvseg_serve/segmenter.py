@@ -1,7 +1,7 @@
 """The use case: a DICOM file's bytes in, a segmentation out. Knows neither gRPC nor protobuf."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -43,6 +43,15 @@ class Answered(NamedTuple):
     prediction: Prediction
     model: ModelIdentity
     """What the engine runs."""
+
+
+class Handover(NamedTuple):
+    """From an engine to the one that answers from now on."""
+
+    done: "asyncio.Task[None]"
+    """Ends when the former engine has nothing more: never, where it hangs."""
+    give_up: Callable[[], None]
+    """Wait for it no longer: its slices fail in a way that lets them be sent again."""
 
 
 class Segmenter:
@@ -207,16 +216,10 @@ class Segmenter:
         await self._lost.wait()
         self._lost.clear()
 
-    def swap(
-        self, engine: Engine, *, model: ModelIdentity, working_spacing_mm: float
-    ) -> "asyncio.Task[None]":
-        """Let another engine answer from now on.
-
-        Slices that are under way are finished by the engine that they began with; what is returned is done once it
-        has no more: never, where it hangs.
-        """
+    def swap(self, engine: Engine, *, model: ModelIdentity, working_spacing_mm: float) -> Handover:
+        """Let another engine answer from now on; that which slices under way began with finishes them."""
         former, self._served = self._served, self._serve(engine, model, working_spacing_mm)
-        return asyncio.create_task(former.close())
+        return Handover(asyncio.create_task(former.close()), former.batcher.give_up)
 
     async def close(self) -> None:
         """Finish the work that has begun and end the threads."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from lvseg.errors import BundleError, EngineError, InputError, OptionError
+from lvseg.errors import BundleError, EngineError, EngineReplacedError, InputError, OptionError
 from lvseg_export.bundle import Bundle, load_bundle
 from lvseg_serve.answers import Segmentation
 from lvseg_serve.events import Event, FormerHangs, FormerLetGo, SwapFailed
@@ -144,17 +144,26 @@ async def test_callers_who_bring_slices_to_the_grid_themselves_keep_it(
         await models.swap(Path("b"))
 
 
+hangs_soon = pytest.mark.parametrize("held", [0.2], indirect=True)
+
+
 @pytest.fixture
-async def held(gated_engine, first: LoadedModel, bundles: Path, dicom: bytes) -> AsyncIterator[Held]:
-    """A server whose engine has a slice and does not return from it until its gate is opened."""
+async def held(
+    request: pytest.FixtureRequest, gated_engine, first: LoadedModel, bundles: Path, dicom: bytes
+) -> AsyncIterator[Held]:
+    """A server whose engine has a slice and does not return from it until its gate is opened.
+
+    By its parameter, where there is one, the seconds after which an engine is said to hang.
+    """
+    hanging_s = getattr(request, "param", 60.0)
     model = replace(first, engine=gated_engine)
     segmenter = Segmenter(gated_engine, model=model.info.model, working_spacing_mm=1.5)
-    models = Models(segmenter, ServerState(model.info), LOADER, model, bundles=bundles, hanging_s=0.2)
+    models = Models(segmenter, ServerState(model.info), LOADER, model, bundles=bundles, hanging_s=hanging_s)
     slice_ = asyncio.create_task(segmenter.segment(SliceRequest(dicom=dicom)))
     await asyncio.to_thread(gated_engine.entered.wait, 60)
     yield Held(model, models, segmenter, slice_)
     gated_engine.gate.set()
-    await slice_
+    await asyncio.wait([slice_])
     await segmenter.close()
 
 
@@ -180,6 +189,7 @@ async def test_the_way_back_waits_for_the_call_that_the_former_engine_is_at(
     assert held.models.current is held.model
 
 
+@hangs_soon
 async def test_there_is_no_way_back_to_an_engine_that_hangs_and_another_swap_is_taken(held: Held) -> None:
     await held.models.swap(Path("b"))
     with pytest.raises(EngineError, match=r"at one call for more than 0\.2 s"):
@@ -188,6 +198,21 @@ async def test_there_is_no_way_back_to_an_engine_that_hangs_and_another_swap_is_
     assert (await held.models.swap(Path("a"))).former_model.version == "b"
 
 
+@hangs_soon
+async def test_slices_at_an_engine_that_hangs_may_be_sent_again_when_it_is_replaced(
+    held: Held, gated_engine, dicom: bytes
+) -> None:
+    waiting = asyncio.create_task(held.segmenter.segment(SliceRequest(dicom=dicom)))
+    while held.segmenter.queued < 1:
+        await asyncio.sleep(0.01)
+    await held.models.swap(Path("b"))
+    for slice_ in (held.slice, waiting):
+        with pytest.raises(EngineReplacedError, match="send the slice again"):
+            await slice_
+    assert held.segmenter.pending == 0
+
+
+@hangs_soon
 async def test_the_log_says_when_a_former_engine_hangs_and_when_it_returns(
     held: Held, gated_engine, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,6 +1,7 @@
 """OpenVINO on the CPU: the fastest on x86, which runs int8 graphs as int8 and float32 graphs in bf16 where it can."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -17,9 +18,19 @@ _PORTS = ("pixels", "mask", "probability")
 _ARITHMETIC: Mapping[str, str] = {"fp32": "f32", "fp16": "f32", "int8": "f32", "bf16": "bf16"}
 
 
+@cache
+def _core() -> ov.Core:
+    """Return the one core of this process, which is never closed.
+
+    Its CPU plug-in gives the thread that opens it a stack for signals, and takes it away at its end. Two that are not
+    closed in the reverse order leave the thread a stack that is gone, and its next signal kills the process.
+    """
+    return ov.Core()
+
+
 def lacking(precision: str) -> str:
     """Return what this machine lacks to compute in a precision; empty where nothing is missing."""
-    if precision == "bf16" and "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if precision == "bf16" and "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return "this processor has no bf16 instructions"
     return ""
 
@@ -56,7 +67,7 @@ class OpenVinoEngine:
             "ENABLE_CPU_PINNING": False,
         }
         try:
-            compiled = ov.Core().compile_model(path, "CPU", settings)
+            compiled = _core().compile_model(path, "CPU", settings)
         except RuntimeError as error:  # the only class that OpenVINO raises
             raise EngineError(f"{path}: OpenVINO {self.version} cannot load it: {_said(error)}") from error
         found = [sorted(port.get_names()) for port in (*compiled.inputs, *compiled.outputs)]

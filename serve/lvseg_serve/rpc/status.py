@@ -23,6 +23,7 @@ from lvseg.errors import (
     DicomError,
     EngineError,
     EngineLostError,
+    EngineReplacedError,
     InputError,
     LabelError,
     LvsegError,
@@ -62,6 +63,7 @@ STATUS: dict[type[LvsegError], grpc.StatusCode] = {
     OverloadError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     EngineError: grpc.StatusCode.INTERNAL,
     EngineLostError: grpc.StatusCode.UNAVAILABLE,
+    EngineReplacedError: grpc.StatusCode.UNAVAILABLE,
     ServerError: grpc.StatusCode.INTERNAL,
     SecurityError: grpc.StatusCode.UNAUTHENTICATED,
     StoppingError: grpc.StatusCode.UNAVAILABLE,
@@ -69,7 +71,7 @@ STATUS: dict[type[LvsegError], grpc.StatusCode] = {
     WorkerLostError: grpc.StatusCode.UNAVAILABLE,
 }
 
-_NEW_WORKER_S = 0.1
+_AT_ONCE_S = 0.1
 _CALLERS_FAULT = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
 _NEW_PROCESS_S = 3.0
 """What a start takes, some; both clients go on asking when nobody is there yet."""
@@ -108,7 +110,9 @@ def to_status(error: Exception) -> status_pb2.Status:
     if isinstance(error, OverloadError):
         return _come_again(grpc.StatusCode.RESOURCE_EXHAUSTED, error, OVERLOAD, error.retry_after_s)
     if isinstance(error, WorkerLostError):
-        return _come_again(grpc.StatusCode.UNAVAILABLE, error, WORKER_LOST, _NEW_WORKER_S)
+        return _come_again(grpc.StatusCode.UNAVAILABLE, error, WORKER_LOST, _AT_ONCE_S)
+    if isinstance(error, EngineReplacedError):
+        return _come_again(grpc.StatusCode.UNAVAILABLE, error, ENGINE_LOST, _AT_ONCE_S)
     if isinstance(error, StoppingError):
         return _come_again(grpc.StatusCode.UNAVAILABLE, error, STOPPING, _NEW_PROCESS_S)
     if isinstance(error, SecurityError):

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -75,3 +77,22 @@ def test_bf16_is_close_where_the_processor_has_it(exported):
     found = OpenVinoEngine(exported[1], precision="bf16").run(pixels)
     expected = OpenVinoEngine(exported[1], precision="fp32").run(pixels)
     np.testing.assert_allclose(found.probability, expected.probability, atol=0.05)
+
+
+_TWO_CLOSED = """
+import gc, os, signal, sys
+from pathlib import Path
+from lvseg_export.engines.openvino import OpenVinoEngine
+signal.signal(signal.SIGUSR1, lambda *_: print("caught"))
+engines = [OpenVinoEngine(Path(sys.argv[1]), precision="fp32", threads=1) for _ in range(2)]
+for _ in range(2):
+    engines.pop(0)
+    gc.collect()
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_a_signal_is_survived_when_engines_were_closed_in_the_order_in_which_they_were_opened(bundle):
+    command = [sys.executable, "-c", _TWO_CLOSED, bundle / "model.onnx"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.returncode) == ("caught\n", 0)
