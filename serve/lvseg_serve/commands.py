@@ -7,7 +7,7 @@ from lvseg.cli import run_command
 
 def serve() -> None:
     """Run lvseg-serve."""
-    _hush_grpc()
+    _hush_grpc("NONE")  # even its errors quote callers, such as the name that one asks for in a TLS handshake
     run_command("lvseg_serve.cli", extra="serve")
 
 
@@ -33,6 +33,6 @@ def doctor() -> None:
     run_command("lvseg_serve.doctor_cli", extra="serve")
 
 
-def _hush_grpc() -> None:
+def _hush_grpc(verbosity: str = "ERROR") -> None:
     """Leave to our own errors what gRPC else prints as well: a line for each handshake that fails, a stranger's too."""
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    os.environ.setdefault("GRPC_VERBOSITY", verbosity)

@@ -3,6 +3,8 @@
 import json
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -109,6 +111,29 @@ def test_a_network_is_listened_on_with_tls_and_tokens(
             pytest.raises(SecurityError, match="token"),
         ):
             stranger.server_info()
+
+
+def test_the_name_that_a_stranger_asks_for_is_not_logged(
+    serving_process: Serving, authority: Any, ca: Path, tmp_path: Path
+) -> None:
+    certificate, key = authority.issue(tmp_path, "server", "127.0.0.1")
+    secured = ("--tls-certificate", certificate, "--tls-key", key)
+    context = ssl.create_default_context(cafile=ca)
+    context.check_hostname = False
+    context.set_alpn_protocols(["h2"])
+    with serving_process("--listen", "127.0.0.1:0", *map(str, secured)) as running:
+        host, port = running.address.split(":")
+        with (
+            socket.create_connection((host, int(port))) as connection,
+            context.wrap_socket(connection, server_hostname="doe-john.example") as stranger,
+        ):
+            assert stranger.selected_alpn_protocol() == "h2"
+        with Client(running.address, tls=Tls(ca=ca)) as client:
+            client.server_info()
+        running.process.send_signal(signal.SIGTERM)
+        _, errors = running.process.communicate(timeout=60)
+    assert "GetServerInfo" in errors
+    assert "doe-john" not in errors
 
 
 def test_what_it_does_is_logged_from_ready_to_stopped(serving_process: Serving, dicom: bytes) -> None:
