@@ -1,6 +1,7 @@
 """Entry points of the server, its client and the benchmark; the work is imported only when one is called."""
 
 import os
+import signal
 
 from lvseg.cli import run_command
 
@@ -14,6 +15,7 @@ def serve() -> None:
 def segment() -> None:
     """Run lvseg-segment."""
     _hush_grpc()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing half done is left, as with Ctrl-C
     run_command("lvseg_serve.client.cli")
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -361,3 +362,25 @@ def test_a_file_that_is_named_twice_is_sent_once(
     assert result.exit_code == 0, result.output
     assert [row["file"] for row in _table(tmp_path / "out")] == ["IM-0004-0001.dcm"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir())[0] == "IM-0004-0001.contour.txt"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_that_is_ended_leaves_nothing_half_done(
+    serving: Callable[..., AbstractContextManager[str]],
+    gated_engine: Any,
+    tmp_path: Path,
+    dicom: bytes,
+    number: signal.Signals,
+) -> None:
+    (tmp_path / "slice.dcm").write_bytes(dicom)
+    segment = [sys.executable, "-c", "from lvseg_serve.commands import segment; segment()", "slice.dcm"]
+    with serving(gated_engine) as address:
+        command = [*segment, "--server", address, "--out", "masks"]
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        assert gated_engine.entered.wait(timeout=60)
+        assert len(list(tmp_path.iterdir())) == 2
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+        gated_engine.gate.set()
+    assert (process.returncode, said.splitlines()[-1]) == (130, "error: interrupted")
+    assert [path.name for path in tmp_path.iterdir()] == ["slice.dcm"]
