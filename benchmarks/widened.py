@@ -15,15 +15,18 @@ import onnx
 import torch
 from torch import Tensor
 
+from lvseg.cli import Command
 from lvseg.models import NetworkOptions, build_model
 from lvseg.train.options import RunRecord, TrainOptions, package_versions
 from lvseg.train.run import BEST
 from lvseg_export.bundle import load_bundle
+from lvseg_export.files import FILES
 
+_ARCHITECTURE = "fcn-8s"
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("bundle", type=_FOLDER)
 @click.option("--images", type=_FOLDER, required=True, help="As in lvseg-train.")
 @click.option("--contours", type=_FOLDER, required=True, help="As in lvseg-train.")
@@ -32,15 +35,22 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 def main(bundle: Path, images: Path, contours: Path, width: float, fc_channels: int, out: Path) -> None:
     """Write the run OUT, with the network of BUNDLE made wider."""
-    manifest = load_bundle(bundle).manifest
+    if out.exists():
+        raise click.UsageError(f"{out} exists: choose another --out")
+    loaded = load_bundle(bundle)
+    manifest = loaded.manifest
+    if manifest.model.architecture != _ARCHITECTURE:  # normalisation across channels would see the copies
+        raise click.UsageError(
+            f"{bundle} is of {manifest.model.architecture}, expected one of {_ARCHITECTURE}"
+        )
     training = manifest.training
     trained = NetworkOptions(**training["options"]["network"])
     # Batch normalisation is folded into the convolutions of a bundle.
     wide = dataclasses.replace(trained, norm="none", width=width, fc_channels=fc_channels)
-    model = build_model("fcn-8s", wide)
+    model = build_model(_ARCHITECTURE, wide)
     narrow = {
         weight.name: torch.from_numpy(onnx.numpy_helper.to_array(weight).copy())
-        for weight in onnx.load(bundle / "model.onnx").graph.initializer
+        for weight in onnx.load(loaded.path(FILES["fp32"])).graph.initializer
     }
     model.load_state_dict({name: _widened(narrow[name], like) for name, like in model.state_dict().items()})
     checkpoint = out / BEST

@@ -29,7 +29,7 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 def was_cut_off(error: grpc.RpcError) -> bool:
     """Tell whether a stream ended while it sent, so that whatever the server said of it is lost."""
-    return error.code() is grpc.StatusCode.INTERNAL and error.details() == _CUT_OFF
+    return _is_cut_off(error.code(), error.details())
 
 
 @contextmanager
@@ -102,9 +102,7 @@ def _typed(
             reason=STREAM_REFUSED,
             retry_after_s=_REFUSED_PAUSE_S,
         )
-    if (code is grpc.StatusCode.INTERNAL and details == _CUT_OFF) or (
-        code is grpc.StatusCode.UNAVAILABLE and not info.reason
-    ):
+    if _is_cut_off(code, details) or (code is grpc.StatusCode.UNAVAILABLE and not info.reason):
         if fault := tls_fault(address, details, tls):
             return fault
         return ServerError(
@@ -122,6 +120,10 @@ def _typed(
         message = f"the server at {address} answered {code.name}: {details}"
     retry_after_s = retry.retry_delay.ToNanoseconds() / 1e9 or None
     return ServerError(message, code=code.name, reason=info.reason, retry_after_s=retry_after_s)
+
+
+def _is_cut_off(code: grpc.StatusCode, details: str | None) -> bool:
+    return code is grpc.StatusCode.INTERNAL and details == _CUT_OFF
 
 
 def _rich_status(metadata: Iterable[Any]) -> status_pb2.Status | None:

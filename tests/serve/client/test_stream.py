@@ -196,17 +196,18 @@ def test_slices_may_take_their_time(server: str, dicom: bytes) -> None:
         assert len(list(client.segment_stream(slow()))) == 1
 
 
+def hesitant(dicom: bytes, answered: threading.Event) -> Iterator[SeriesSlice]:
+    """Give a slice, and the next when the first is answered."""
+    first, second = slices(dicom, 2)
+    yield first
+    assert answered.wait(timeout=60)
+    yield second
+
+
 def test_an_answer_comes_while_the_next_slice_is_awaited(server: str, dicom: bytes) -> None:
     answered = threading.Event()
-
-    def hesitant() -> Iterator[SeriesSlice]:
-        first, second = slices(dicom, 2)
-        yield first
-        assert answered.wait(timeout=60)
-        yield second
-
     with Client(server) as client:
-        for _ in client.segment_stream(hesitant()):
+        for _ in client.segment_stream(hesitant(dicom, answered)):
             answered.set()
 
 
@@ -275,16 +276,9 @@ def test_a_lost_slice_is_sent_again_while_the_next_is_awaited(
     serving: Serving, losing_engine, dicom: bytes
 ) -> None:
     answered = threading.Event()
-
-    def hesitant() -> Iterator[SeriesSlice]:
-        first, second = slices(dicom, 2)
-        yield first
-        assert answered.wait(timeout=60)
-        yield second
-
     losing_engine.losses = 1
     with serving(losing_engine) as address, Client(address) as client:
-        for _, answer in client.segment_stream(hesitant()):
+        for _, answer in client.segment_stream(hesitant(dicom, answered)):
             assert answer.area_mm2 == 900.0
             answered.set()
 

@@ -74,3 +74,14 @@ def watched(model: ModelIdentity) -> Callable[..., WatchedSegmenter]:
         return WatchedSegmenter(engine, model=model, working_spacing_mm=1.5, **options)
 
     return watched
+
+
+async def wait_until_sent_away(address: str) -> None:
+    """Connect, say nothing, and wait until the other end closes the connection."""
+    host, port = address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    async with asyncio.timeout(60):
+        while await reader.read(1024):  # the server's own first frame
+            pass
+    writer.close()
+    await writer.wait_closed()

@@ -25,6 +25,7 @@ from lvseg_serve.security_options import Security
 from lvseg_serve.segmenter import Segmenter
 from lvseg_serve.state import ServerState
 from tests.serve.loading import LOADER
+from tests.serve.rpc.conftest import wait_until_sent_away
 
 
 @pytest.fixture
@@ -145,13 +146,7 @@ async def test_a_command_that_is_refused_is_one_line(
 async def test_who_connects_and_says_nothing_is_sent_away(operations: Operations) -> None:
     limits = ConnectionLimits(handshake_s=0.2)
     async with running_admin(operations, listen="127.0.0.1:0", connections=limits) as address:
-        host, port = address.split(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        async with asyncio.timeout(60):
-            while await reader.read(1024):  # the server's own first frame
-                pass
-        writer.close()
-        await writer.wait_closed()
+        await wait_until_sent_away(address)
 
 
 async def test_an_operators_connection_takes_as_many_calls_as_every_callers(address: str) -> None:

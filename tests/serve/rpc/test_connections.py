@@ -13,6 +13,7 @@ from lvseg_api.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from lvseg_serve.rpc.connections import ConnectionLimits
 from lvseg_serve.rpc.server import running_server
 from lvseg_serve.segmenter import Room
+from tests.serve.rpc.conftest import wait_until_sent_away
 
 Serving = Callable[..., Any]
 
@@ -36,13 +37,7 @@ async def _left(channel: grpc.aio.Channel, state: grpc.ChannelConnectivity) -> N
 
 async def test_who_connects_and_says_nothing_is_sent_away(serving_limited: Serving, engine: Any) -> None:
     async with serving_limited(engine, ConnectionLimits(handshake_s=0.2)) as address:
-        host, port = address.split(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        async with asyncio.timeout(60):
-            while await reader.read(1024):  # the server's own first frame
-                pass
-        writer.close()
-        await writer.wait_closed()
+        await wait_until_sent_away(address)
 
 
 async def test_an_idle_connection_is_closed_and_made_again_with_the_next_call(
