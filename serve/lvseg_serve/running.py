@@ -126,7 +126,8 @@ async def serve_until_told(first: LoadedModel, loader: ModelLoader, plan: Plan) 
 
 def _observer(metrics: Metrics, observation: Observation) -> Observer:
     """Return who is told of what happens; metrics that nobody may read are not kept."""
-    return AccessLog() if observation.metrics is None else Observers(AccessLog(), metrics)
+    # Metrics first: what the log tells of is counted by then.
+    return AccessLog() if observation.metrics is None else Observers(metrics, AccessLog())
 
 
 @asynccontextmanager
